@@ -1,0 +1,36 @@
+/* Bytes to values and back, after a schema. Allocates nothing. Must not know JSON or MQTT. */
+#pragma once
+
+#include "core/schema.h"
+#include "core/value.h"
+
+enum codec_error {
+    CODEC_E_SHORT = 1, /* fewer bytes than the fields need */
+    CODEC_E_EXTRA,     /* more bytes, and the schema forbids them */
+    CODEC_E_TEXT,      /* not UTF-8, or a NUL inside */
+    CODEC_E_ENUM,      /* a raw value without a name (decode), a name without a value (encode) */
+    CODEC_E_RANGE,     /* does not fit the field, or outside min..max */
+    CODEC_E_TYPE,      /* a text where a number belongs, ... */
+    CODEC_E_MISSING,   /* a field without value, default or const */
+    CODEC_E_LONG,      /* longer than `size` */
+};
+
+/*
+ * Decodes `data` into values[0 .. schema->n_fields - 1]. *ret_field (may be NULL) is the field at
+ * fault when the result is a codec_error. 0 or a codec_error.
+ */
+MUST_CHECK
+int codec_decode(const struct schema *schema, const uint8_t *data, size_t length,
+                 struct value *values, size_t *ret_field);
+
+/*
+ * Encodes values[0 .. n_fields - 1]; VALUE_ABSENT takes const or default. Numbers are rounded to
+ * the nearest raw value; strings are accepted for enums. Bytes between fields are 0.
+ */
+MUST_CHECK
+int codec_encode(const struct schema *schema, const struct value *values, uint8_t *buf, size_t size,
+                 size_t *ret_length, size_t *ret_field);
+
+/* a sentence for people: "needs at least 5 bytes, got 3" */
+void codec_explain(const struct schema *schema, int error, size_t field, size_t length, char *buf,
+                   size_t size);

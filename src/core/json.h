@@ -1,0 +1,36 @@
+/*
+ * Writes JSON (RFC 8259) into a strbuf, in order, without a tree. The writer puts the commas; the
+ * caller closes what it opens. Text is checked: what is not UTF-8 is replaced by U+FFFD. Integers
+ * beyond 2^53-1 are written as decimal strings (a reader with doubles would round them).
+ */
+#pragma once
+
+#include "core/value.h"
+#include "util/strbuf.h"
+
+struct json_writer {
+    struct strbuf *out; /* borrowed */
+    bool comma;         /* the next item needs one before it */
+};
+
+static inline struct json_writer json_writer_to(struct strbuf *out)
+{
+    return (struct json_writer){.out = out};
+}
+void json_object_begin(struct json_writer *w);
+void json_object_end(struct json_writer *w);
+void json_array_begin(struct json_writer *w);
+void json_array_end(struct json_writer *w);
+void json_key(struct json_writer *w, const char *key);
+void json_string(struct json_writer *w, const char *text); /* NULL gives null */
+void json_string_n(struct json_writer *w, const char *text, size_t length);
+void json_hex(struct json_writer *w, const uint8_t *data, size_t length);
+void json_int(struct json_writer *w, int64_t value);
+void json_uint(struct json_writer *w, uint64_t value);
+void json_bool(struct json_writer *w, bool value);
+void json_null(struct json_writer *w);
+void json_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
+void json_double(struct json_writer *w, double value, uint8_t decimals); /* not finite: null */
+void json_time(struct json_writer *w, int64_t real_us);                  /* RFC 3339, ms, UTC */
+void json_value(struct json_writer *w, const struct value *value);       /* ABSENT gives null */
+void json_raw(struct json_writer *w, const char *text, size_t length);   /* already JSON */

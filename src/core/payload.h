@@ -1,0 +1,53 @@
+/*
+ * MQTT payloads of characteristics: a decoded value to text, and what arrives on /set to values.
+ * PRODUCT section 4. Knows JSON and values; must not know topics, peers or when to publish.
+ */
+#pragma once
+
+#include "core/codec.h"
+#include "core/settings.h"
+#include "util/strbuf.h"
+
+/*
+ * Appends the payload for one value:
+ *   json   {"temperature":21.48,...,"ts":"..."}; without a schema {"value":"0a1b","ts":"..."};
+ *          with `assumed` also "assumed":true
+ *   value  the one field bare, as text; without a schema hex
+ *   raw    the bytes as they are
+ *   hex    the bytes as lower-case hex
+ * `values` is what codec_decode() gave, NULL when `schema` is. Fields with publish: false and
+ * absent ones are left out.
+ */
+void payload_write(struct strbuf *out, enum payload_form form, const struct schema *schema,
+                   const struct value *values, const uint8_t *data, size_t length, int64_t real_us,
+                   bool assumed);
+
+#define PAYLOAD_MAX_SET 65536 /* bytes of a /set payload */
+
+/* What a /set payload asks for. */
+struct payload_set {
+    bool is_raw; /* then `raw` counts, else `values` */
+    uint8_t raw[GATT_VALUE_MAX];
+    size_t raw_length;
+    struct value values[SCHEMA_MAX_FIELDS]; /* VALUE_ABSENT where not given */
+    char text[4096];                        /* where string values live */
+    size_t text_length;
+    char error[200]; /* why not, for people */
+};
+
+enum payload_error {
+    PAYLOAD_E_JSON = 1, /* not JSON at all, where only JSON can be meant: code bad_json */
+    PAYLOAD_E_VALUE,    /* code invalid_value */
+    PAYLOAD_E_LONG,     /* code value_too_long */
+};
+
+/*
+ * Parses a payload of `…/set` (field NULL) or `…/set/<field>`: a JSON object of fields, a bare
+ * scalar where there is one field (or one named), or {"raw":"0102"}; booleans also ON / OFF / true
+ * / false / 1 / 0 in any case. Without a schema only raw, and a bare or JSON string of hex. An
+ * unknown field is an error. Depth, size and numbers are bounded. 0 or a payload_error, with
+ * set->error filled in.
+ */
+MUST_CHECK
+int payload_parse_set(const struct schema *schema, const char *field, const void *payload,
+                      size_t length, struct payload_set *set);

@@ -1,0 +1,88 @@
+/*
+ * A compiled description of a byte value: what config writes as `fields`, and what the codec runs.
+ * PRODUCT rules: fields stand in order, `offset` defaults to the end of the field before; bits
+ * count from the least significant; value = raw * scale + add, printed with the decimals that both
+ * have.
+ */
+#pragma once
+
+#include "util/err.h"
+#include "util/num.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum field_type {
+    FIELD_TYPE_BOOL,
+    FIELD_TYPE_UINT, /* `size` bytes: 1 to 8 (uint24 is 3) */
+    FIELD_TYPE_INT,
+    FIELD_TYPE_FLOAT32,
+    FIELD_TYPE_FLOAT64,
+    FIELD_TYPE_SFLOAT,     /* IEEE 11073-20601, 16 bits */
+    FIELD_TYPE_MEDFLOAT32, /* IEEE 11073-20601, 32 bits */
+    FIELD_TYPE_STRING,     /* UTF-8, `length` bytes or the rest */
+    FIELD_TYPE_BYTES,
+    FIELD_TYPE_TIME, /* comes later */
+};
+
+struct field_enum {
+    int64_t raw;
+    char *name; /* owned */
+};
+
+#define SCHEMA_MAX_FIELDS 64
+#define FIELD_OFFSET_NEXT SIZE_MAX /* right after the field before */
+#define FIELD_LENGTH_REST SIZE_MAX
+
+/* One field as the file says it. */
+struct field_spec {
+    char *name; /* owned */
+    enum field_type type;
+    uint8_t size; /* bytes of UINT and INT; 0 for others */
+    bool big_endian;
+    size_t offset; /* in bytes, or FIELD_OFFSET_NEXT */
+    size_t length; /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
+    bool has_bits;
+    uint8_t bit_first, bit_count; /* within the raw integer, from the least significant */
+    struct decimal scale, add;    /* 1 and 0 when not given */
+    bool has_invalid;
+    int64_t invalid; /* this raw value means "unknown": JSON null */
+    bool has_default, has_const;
+    struct decimal default_value, const_value; /* for writing */
+    struct field_enum *enums;                  /* owned */
+    size_t n_enums;
+    bool has_min, has_max, has_step;
+    struct decimal min, max, step; /* checked when writing; shown to consumers */
+    bool publish;
+    /* what consumers are told; all owned, NULL when not given */
+    char *unit, *device_class, *state_class, *entity_category, *icon;
+};
+
+struct schema {
+    struct field_spec *fields; /* owned; offsets and lengths resolved, see schema_new() */
+    size_t n_fields;
+    size_t min_length; /* a shorter value is malformed */
+    bool variable;     /* the last field takes the rest */
+    bool extra_is_error;
+};
+
+struct schema_error {
+    size_t field;      /* which one */
+    char message[160]; /* what is wrong and what would be right */
+};
+
+/*
+ * Checks and compiles `n` specs. On success the schema owns `specs` (an array from malloc) and all
+ * in it; every offset is absolute. The first problem is told in *ret_error and -EINVAL returned;
+ * the caller keeps `specs` then. -ENOMEM.
+ */
+MUST_CHECK
+int schema_new_take(struct field_spec *specs, size_t n, bool extra_is_error,
+                    struct schema **ret_schema, struct schema_error *ret_error);
+struct schema *schema_free(struct schema *schema);
+void field_spec_done(struct field_spec *spec);
+/* index of the field, or SIZE_MAX */
+size_t schema_find(const struct schema *schema, const char *name);
+/* "bool", "uint24", "sfloat", ... -> type and size; false if it is no type */
+bool field_type_parse(const char *text, enum field_type *ret_type, uint8_t *ret_size);
+const char *field_type_name(enum field_type type, uint8_t size);

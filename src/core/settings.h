@@ -1,0 +1,197 @@
+/*
+ * The immutable settings that the core reads: what the file says, with defaults filled in, profiles
+ * merged and references resolved. config/ fills them; settings_free() is the only way out. Every
+ * key of the documentation has its place here; where a feature is still to come, config refuses the
+ * key as "not supported yet", and the core leaves the member alone.
+ *
+ * All pointers are owned by the settings unless said otherwise; durations are in milliseconds; 0
+ * means "off" where a key can be off.
+ */
+#pragma once
+
+#include "core/bt.h"
+#include "core/schema.h"
+
+enum tri { TRI_AUTO, TRI_YES, TRI_NO };
+
+/* ---- mqtt ---- */
+enum mqtt_transport {
+    MQTT_TRANSPORT_TCP,
+    MQTT_TRANSPORT_TLS,
+    MQTT_TRANSPORT_WS,
+    MQTT_TRANSPORT_WSS
+};
+
+struct mqtt_settings {
+    char *url; /* as written; never has user information in it */
+    enum mqtt_transport transport;
+    char *host;
+    uint16_t port;
+    char *path;                               /* of ws and wss, "" otherwise */
+    char *username;                           /* NULL: none */
+    char *password;                           /* NULL: none; never logged */
+    char *client_id;                          /* "gatt2mqtt-<gateway id>" unless given */
+    uint8_t protocol;                         /* 4: 3.1.1, 5 */
+    char *tls_ca, *tls_certificate, *tls_key; /* paths or NULL */
+    uint64_t keepalive_ms;
+    uint64_t buffer_messages, buffer_bytes;
+};
+
+/* ---- bluetooth ---- */
+enum scan_mode { SCAN_MODE_ACTIVE, SCAN_MODE_PASSIVE };
+enum reset_policy { RESET_POLICY_NEVER, RESET_POLICY_WHEN_ALONE, RESET_POLICY_ALWAYS };
+
+/* "hci0" or an address */
+struct adapter_selector {
+    char *name; /* NULL when by address */
+    struct bt_address address;
+};
+
+struct bluetooth_settings {
+    struct adapter_selector *adapters; /* n_adapters == 0: auto */
+    size_t n_adapters;
+    enum scan_mode scan;
+    uint64_t connections; /* links at once, per adapter */
+    bool power_on;
+    enum reset_policy reset;
+};
+
+/* ---- devices ---- */
+struct match_settings {
+    bool has_address, has_address_type;
+    struct bt_address address;
+    enum bt_address_type address_type;
+    char *name;               /* glob, or NULL */
+    struct bt_uuid *services; /* all of them must be advertised */
+    size_t n_services;
+    bool has_manufacturer;
+    uint16_t manufacturer;
+    uint8_t *manufacturer_prefix; /* of the data behind the id */
+    size_t manufacturer_prefix_length;
+    bool has_min_rssi;
+    int16_t min_rssi;
+};
+
+enum bind_mode { BIND_MODE_STICKY, BIND_MODE_NEAREST };
+enum connection_mode {
+    CONNECTION_MODE_PERSISTENT,
+    CONNECTION_MODE_ON_DEMAND,
+    CONNECTION_MODE_EVERY,
+    CONNECTION_MODE_WHEN_SEEN,
+    CONNECTION_MODE_NONE,
+};
+
+struct connection_settings {
+    enum connection_mode mode;
+    uint64_t every_ms, linger_ms, timeout_ms, cooldown_ms;
+    size_t *until; /* indices of characteristics */
+    size_t n_until;
+};
+
+enum characteristic_origin {
+    ORIGIN_GATT,
+    ORIGIN_ADVERTISEMENT, /* comes later */
+    ORIGIN_COMPUTED,      /* comes later */
+};
+enum characteristic_kind { KIND_STATE, KIND_EVENT, KIND_RECORD };
+enum payload_form { PAYLOAD_JSON, PAYLOAD_VALUE, PAYLOAD_RAW, PAYLOAD_HEX };
+enum notify_mode { NOTIFY_SIGNAL, NOTIFY_SOCKET };
+enum set_mode { SET_WHOLE, SET_MERGE };
+enum publish_on { PUBLISH_ALWAYS, PUBLISH_CHANGE };
+
+/* Later: how longer messages travel over several notifications, and several kinds of them on one
+ * characteristic. They stand between bytes and schema. */
+struct frame_settings;
+struct message_settings;
+
+struct characteristic_settings {
+    char *id;
+    char *name; /* for people; NULL: the id */
+    enum characteristic_origin origin;
+    bool has_service, has_uuid;
+    struct bt_uuid service, uuid;
+    uint16_t handle;    /* of the value; 0: by uuid */
+    uint16_t has_flags; /* `has: notify`: enum gatt_flag that must be there; 0: any */
+    int32_t index;      /* which of several alike, from 0; -1: must be the only one */
+    bool subscribe;
+    enum notify_mode notify;
+    uint64_t read_every_ms; /* 0: not */
+    bool read_on_connect;
+    bool readable; /* /get is offered: always true for now; the peer decides */
+    bool writable;
+    enum tri response; /* with response? AUTO: where the peer offers it */
+    enum set_mode set;
+    struct schema *schema; /* NULL: hex */
+    enum payload_form payload;
+    enum characteristic_kind kind;
+    bool retain; /* by kind unless given */
+    uint8_t qos;
+    bool history_latest;
+    enum publish_on publish_on;
+    uint64_t min_interval_ms, heartbeat_ms, stale_after_ms;
+    struct frame_settings *frame;      /* later */
+    struct message_settings *messages; /* later */
+    size_t n_messages;
+};
+
+/* Later: on_connect, poll, keep_alive, commands. */
+struct step_settings;
+struct command_settings;
+
+struct device_settings {
+    char *id;
+    char *name;                        /* for people; NULL: the id */
+    char *area, *manufacturer, *model; /* NULL: not given */
+    bool enabled;
+    char *gateway; /* bound to this gateway; NULL: any */
+    struct match_settings match;
+    enum bind_mode bind;
+    bool multiple;                    /* later: a template */
+    struct adapter_selector *adapter; /* the device's own; NULL: any of bluetooth.adapters */
+    struct connection_settings connection;
+    uint64_t reconnect_min_ms, reconnect_max_ms;
+    uint64_t silence_ms;
+    uint64_t availability_timeout_ms; /* 0: by the connection mode */
+    uint64_t queue_timeout_ms;        /* a command waits so long for the link */
+    struct characteristic_settings *characteristics;
+    size_t n_characteristics;
+    struct step_settings *on_connect, *poll, *keep_alive; /* later */
+    struct command_settings *commands;                    /* later */
+    size_t n_commands;
+};
+
+/* ---- the whole ---- */
+enum discovery_mode { DISCOVERY_OFF, DISCOVERY_DEVICE, DISCOVERY_COMPONENT };
+
+struct settings {
+    struct mqtt_settings mqtt;
+    struct {
+        char *id;
+        char *base_topic;
+    } gateway;
+    struct {
+        uint32_t allow; /* later: bits of the operations under request/ */
+        char **reply_to;
+        size_t n_reply_to;
+        bool allow_raw;
+    } commands;
+    struct {
+        enum discovery_mode discovery;
+        char *prefix;
+    } home_assistant;
+    struct bluetooth_settings bluetooth;
+    struct device_settings *devices; /* in the file's order */
+    size_t n_devices;
+    char hash[17]; /* of the file's content, for `info`; hex */
+};
+
+struct settings *settings_free(struct settings *settings);
+/* empties one device / characteristic (not the memory itself) */
+void device_settings_done(struct device_settings *device);
+void characteristic_settings_done(struct characteristic_settings *characteristic);
+
+/* Limits of the file, so that topics and queues have one, too. */
+#define SETTINGS_MAX_DEVICES         1000
+#define SETTINGS_MAX_CHARACTERISTICS 64 /* per device */
+#define SETTINGS_MAX_ID              64 /* bytes of an id */
+#define SETTINGS_MAX_NAME            128

@@ -1,0 +1,33 @@
+/* One decoded field. Text and bytes are borrowed from what was decoded. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum value_kind {
+    VALUE_ABSENT, /* not in this value, or not given when writing */
+    VALUE_NULL,   /* the peer says "unknown" */
+    VALUE_BOOL,
+    VALUE_UINT,
+    VALUE_INT,
+    VALUE_DECIMAL, /* mantissa / 10^decimals, exact */
+    VALUE_FLOAT,
+    VALUE_STRING,
+    VALUE_BYTES,
+};
+
+struct value {
+    enum value_kind kind;
+    uint8_t decimals; /* DECIMAL; FLOAT: digits to print after the point, 255: shortest exact */
+    union {
+        bool b;
+        uint64_t u;
+        int64_t i; /* INT, and the mantissa of DECIMAL */
+        double d;
+        struct {
+            const void *data; /* borrowed */
+            size_t length;
+        } s;
+    };
+};
