@@ -1,0 +1,52 @@
+/*
+ * The line protocol that steers a world being played: one line in, one line out ("ok ..." or
+ * "error ..."). Pure: what a player has to do for a command (cut a link, pull an adapter) it does
+ * through struct control_ops. The transport is sim/control_socket. Must not know how the world is
+ * played.
+ *
+ *   list                        the peripherals' ids
+ *   state P                     "ok advertising", "ok connected hci0 mtu=..", "ok absent", and
+ * faults drop P [REASON]             the link is lost; an HCI reason such as 0x13, default 0x08
+ * (timeout) vanish P                    stops advertising, the link is lost appear P refuse P
+ * on|off             every Connect fails at once slow P MS                   each answer of the
+ * peripheral comes so much later notify P CHAR COUNT RATE    a burst: values start with a
+ * little-endian uint32 from 1 value P CHAR HEX            sets the value ("-": empty); notified if
+ * subscribed get P CHAR                  "ok HEX" ("ok -": empty) writes P CHAR written since the
+ * last ask: "ok request:01 command:0203" sent P CHAR                 notifications sent since the
+ * start: "ok 42" adapter NAME remove|add|off|on quit
+ */
+#pragma once
+
+#include "sim/peripheral.h"
+#include "util/strbuf.h"
+
+#define CONTROL_MAX_LINE    2048
+#define CONTROL_MAX_CLIENTS 16
+
+enum control_adapter {
+    CONTROL_ADAPTER_REMOVE,
+    CONTROL_ADAPTER_ADD,
+    CONTROL_ADAPTER_OFF,
+    CONTROL_ADAPTER_ON
+};
+
+#define CONTROL_REASON_TIMEOUT 0x08 /* HCI error codes: Core Specification Vol 1 Part F */
+
+/* What a player does. Each may be NULL where it means nothing; then the command is "error not
+ * supported here". Returns 0 or a negative errno, which becomes the answer's text. */
+struct control_ops {
+    /* the link of a connected peripheral is lost */
+    int (*drop)(void *user, struct sim_peripheral *p, uint8_t reason);
+    /* p->present was set to true (appear); vanish drops the link first if there is one */
+    int (*presence)(void *user, struct sim_peripheral *p);
+    /* something may be due for notification sooner than before: look again, at once */
+    void (*due)(void *user, struct sim_peripheral *p);
+    /* the adapter is to change; the op also sets present and powered */
+    int (*adapter)(void *user, struct sim_adapter *adapter, enum control_adapter change);
+    /* after the answer has been written */
+    void (*quit)(void *user);
+};
+
+/* Carries a line (without its newline) out and writes its answer, without a newline. */
+void control_execute(struct sim_world *world, const struct control_ops *ops, void *user,
+                     uint64_t now_us, const char *line, struct strbuf *answer);
