@@ -31,6 +31,8 @@ struct diags {
 MUST_CHECK
 int diags_init(struct diags *diags, const char *file);
 void diags_done(struct diags *diags);
+/* The same message at the same place is kept once (a profile is read for each of its users);
+ * control characters are replaced. */
 void diags_add(struct diags *diags, enum diag_severity severity, size_t line, size_t column,
                const char *format, ...) PRINTF_LIKE(5, 6);
 /* by place; stable */
