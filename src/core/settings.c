@@ -1,0 +1,86 @@
+/* The way out of the settings; see settings.h. Config fills them. */
+#include "core/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void adapter_selector_done(struct adapter_selector *adapter)
+{
+    free(adapter->name);
+}
+
+void characteristic_settings_done(struct characteristic_settings *characteristic)
+{
+    free(characteristic->id);
+    free(characteristic->name);
+    schema_free(characteristic->schema);
+    *characteristic = (struct characteristic_settings){0};
+}
+
+static void match_settings_done(struct match_settings *match)
+{
+    free(match->name);
+    free(match->services);
+    free(match->manufacturer_prefix);
+}
+
+void device_settings_done(struct device_settings *device)
+{
+    free(device->id);
+    free(device->name);
+    free(device->area);
+    free(device->manufacturer);
+    free(device->model);
+    free(device->gateway);
+    match_settings_done(&device->match);
+    if (device->adapter)
+        adapter_selector_done(device->adapter);
+    free(device->adapter);
+    free(device->connection.until);
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        characteristic_settings_done(&device->characteristics[i]);
+    free(device->characteristics);
+    *device = (struct device_settings){0};
+}
+
+/* a secret does not stay behind in freed memory */
+static void secret_free(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+static void mqtt_settings_done(struct mqtt_settings *mqtt)
+{
+    free(mqtt->url);
+    free(mqtt->host);
+    free(mqtt->path);
+    free(mqtt->username);
+    secret_free(mqtt->password);
+    free(mqtt->client_id);
+    free(mqtt->tls_ca);
+    free(mqtt->tls_certificate);
+    free(mqtt->tls_key);
+}
+
+struct settings *settings_free(struct settings *settings)
+{
+    if (!settings)
+        return NULL;
+    mqtt_settings_done(&settings->mqtt);
+    free(settings->gateway.id);
+    free(settings->gateway.base_topic);
+    for (size_t i = 0; i < settings->commands.n_reply_to; i++)
+        free(settings->commands.reply_to[i]);
+    free(settings->commands.reply_to);
+    free(settings->home_assistant.prefix);
+    for (size_t i = 0; i < settings->bluetooth.n_adapters; i++)
+        adapter_selector_done(&settings->bluetooth.adapters[i]);
+    free(settings->bluetooth.adapters);
+    for (size_t i = 0; i < settings->n_devices; i++)
+        device_settings_done(&settings->devices[i]);
+    free(settings->devices);
+    free(settings);
+    return NULL;
+}
