@@ -1,12 +1,16 @@
 /*
  * Writes JSON (RFC 8259) into a strbuf, in order, without a tree. The writer puts the commas; the
  * caller closes what it opens. Text is checked: what is not UTF-8 is replaced by U+FFFD. Integers
- * beyond 2^53-1 are written as decimal strings (a reader with doubles would round them).
+ * beyond 2^53-1 are written as decimal strings (a reader with doubles would round them). Decimals are
+ * exact and lose their trailing zeros: 21.5, never 21.50 or 21.499999; 21.00 is written 21.
  */
 #pragma once
 
 #include "core/value.h"
 #include "util/strbuf.h"
+
+#define JSON_MAX_INTEGER ((UINT64_C(1) << 53) - 1)
+#define JSON_SHORTEST    255 /* as decimals of json_double(): as few as read back the same */
 
 struct json_writer {
     struct strbuf *out; /* borrowed */
@@ -29,8 +33,10 @@ void json_int(struct json_writer *w, int64_t value);
 void json_uint(struct json_writer *w, uint64_t value);
 void json_bool(struct json_writer *w, bool value);
 void json_null(struct json_writer *w);
+/* mantissa / 10^decimals */
 void json_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
-void json_double(struct json_writer *w, double value, uint8_t decimals); /* not finite: null */
+/* rounded to so many decimals, or JSON_SHORTEST; not finite: null */
+void json_double(struct json_writer *w, double value, uint8_t decimals);
 void json_time(struct json_writer *w, int64_t real_us);                  /* RFC 3339, ms, UTC */
 void json_value(struct json_writer *w, const struct value *value);       /* ABSENT gives null */
 void json_raw(struct json_writer *w, const char *text, size_t length);   /* already JSON */

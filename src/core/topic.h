@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #define TOPIC_MAX_BYTES  65535
-#define TOPIC_MAX_LEVELS 200 /* mosquitto disconnects at 201 separators */
+#define TOPIC_MAX_LEVELS 200 /* separators; mosquitto disconnects at 201 */
 
 /* non-empty UTF-8, no + # NUL, no control characters or non-characters, within the limits */
 bool topic_is_valid_name(const char *topic, size_t length);
