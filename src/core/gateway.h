@@ -26,3 +26,6 @@ void gateway_handle(struct gateway *gateway, struct now now, const struct event 
                     struct actions *actions);
 /* CLOCK_MONOTONIC microseconds at which EVENT_TIMER is due, or TIME_NEVER */
 uint64_t gateway_next_deadline(const struct gateway *gateway);
+/* the topic of the will, whose payload is "offline"; owned by the caller, NULL when out of memory
+ */
+char *gateway_will_topic(const struct settings *settings);

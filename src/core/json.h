@@ -1,8 +1,8 @@
 /*
  * Writes JSON (RFC 8259) into a strbuf, in order, without a tree. The writer puts the commas; the
  * caller closes what it opens. Text is checked: what is not UTF-8 is replaced by U+FFFD. Integers
- * beyond 2^53-1 are written as decimal strings (a reader with doubles would round them). Decimals are
- * exact and lose their trailing zeros: 21.5, never 21.50 or 21.499999; 21.00 is written 21.
+ * beyond 2^53-1 are written as decimal strings (a reader with doubles would round them). Decimals
+ * are exact and lose their trailing zeros: 21.5, never 21.50 or 21.499999; 21.00 is written 21.
  */
 #pragma once
 
@@ -37,6 +37,6 @@ void json_null(struct json_writer *w);
 void json_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
 /* rounded to so many decimals, or JSON_SHORTEST; not finite: null */
 void json_double(struct json_writer *w, double value, uint8_t decimals);
-void json_time(struct json_writer *w, int64_t real_us);                  /* RFC 3339, ms, UTC */
-void json_value(struct json_writer *w, const struct value *value);       /* ABSENT gives null */
-void json_raw(struct json_writer *w, const char *text, size_t length);   /* already JSON */
+void json_time(struct json_writer *w, int64_t real_us);                /* RFC 3339, ms, UTC */
+void json_value(struct json_writer *w, const struct value *value);     /* ABSENT gives null */
+void json_raw(struct json_writer *w, const char *text, size_t length); /* already JSON */

@@ -1,0 +1,204 @@
+/*
+ * What somebody asked for over MQTT, from its arrival to its one answer. The answer frees the
+ * command, so a second one cannot be given.
+ */
+#include "core/world.h"
+
+#include "core/json.h"
+#include "util/cleanup.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command *command_new(struct gateway *gateway, enum command_kind kind,
+                            const char *reply_topic, const struct event *event)
+{
+    struct command *command = calloc(1, sizeof(*command));
+
+    if (!command)
+        return NULL;
+    command->kind = kind;
+    command->started_us = gateway->now.mono_us;
+    command->reply_topic = strdup(reply_topic);
+    if (!command->reply_topic)
+        return command_free(command);
+    if (event->message.correlation_length) {
+        command->correlation = malloc(event->message.correlation_length);
+        if (!command->correlation)
+            return command_free(command);
+        memcpy(command->correlation, event->message.correlation, event->message.correlation_length);
+        command->correlation_length = event->message.correlation_length;
+    }
+    gateway->counts.commands++;
+    return command;
+}
+
+struct command *command_free(struct command *command)
+{
+    if (!command)
+        return NULL;
+    free(command->reply_topic);
+    free(command->id);
+    free(command->correlation);
+    free(command);
+    return NULL;
+}
+
+static const char *kind_name(enum command_kind kind)
+{
+    switch (kind) {
+    case COMMAND_KIND_SET: return "set";
+    case COMMAND_KIND_GET: return "get";
+    }
+    return "";
+}
+
+static struct json_writer begin(struct command *command, struct strbuf *out, const char *status)
+{
+    struct json_writer w = json_writer_to(out);
+
+    json_object_begin(&w);
+    if (command->id) {
+        json_key(&w, "id");
+        json_raw(&w, command->id, strlen(command->id));
+    }
+    json_key(&w, "op");
+    json_string(&w, kind_name(command->kind));
+    json_key(&w, "status");
+    json_string(&w, status);
+    return w;
+}
+
+static void end(struct gateway *gateway, struct command *command, struct json_writer *w)
+{
+    json_key(w, "ms");
+    json_uint(w, (gateway->now.mono_us - command->started_us) / 1000);
+    json_object_end(w);
+    if (strbuf_ok(w->out)) {
+        struct outbox_put put = {
+            .topic = command->reply_topic,
+            .payload = strbuf_str(w->out),
+            .length = w->out->length,
+            .qos = 1,
+            .correlation = command->correlation,
+            .correlation_length = command->correlation_length,
+        };
+        gateway_put(gateway, &put);
+    } else {
+        gateway->counts.rejected++;
+    }
+    command_free(command);
+}
+
+void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json)
+{
+    _cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT;
+
+    if (!command)
+        return;
+    struct json_writer w = begin(command, &out, "ok");
+    if (data_json && data_json->length) {
+        json_key(&w, "data");
+        json_raw(&w, data_json->data, data_json->length);
+    }
+    end(gateway, command, &w);
+}
+
+void command_answer_error(struct gateway *gateway, struct command *command, const char *code,
+                          int att, const char *format, ...)
+{
+    _cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT;
+    char message[256];
+    va_list ap;
+
+    if (!command)
+        return;
+    va_start(ap, format);
+    vsnprintf(message, sizeof(message), format, ap);
+    va_end(ap);
+    struct json_writer w = begin(command, &out, "error");
+    json_key(&w, "error");
+    json_object_begin(&w);
+    json_key(&w, "code");
+    json_string(&w, code);
+    json_key(&w, "message");
+    json_string(&w, message);
+    if (att) {
+        json_key(&w, "att");
+        json_int(&w, att);
+    }
+    json_object_end(&w);
+    end(gateway, command, &w);
+}
+
+/* BlueZ's outcome to the codes of the documentation. */
+static const char *code_of(const struct command *command, enum bt_status status)
+{
+    switch (status) {
+    case BT_STATUS_ATT_ERROR: return "att_error";
+    case BT_STATUS_IN_PROGRESS: return "in_progress";
+    case BT_STATUS_GONE:
+    case BT_STATUS_NOT_CONNECTED:
+    case BT_STATUS_LOST: return "not_connected";
+    case BT_STATUS_NOT_READY:
+    case BT_STATUS_BLOCKED: return "adapter_off";
+    case BT_STATUS_NOT_PERMITTED:
+        return command->kind == COMMAND_KIND_GET ? "write_only" : "read_only";
+    case BT_STATUS_NOT_AUTHORIZED:
+    case BT_STATUS_NOT_PAIRED:
+    case BT_STATUS_AUTH_FAILED:
+    case BT_STATUS_ACCESS_DENIED: return "not_authorized";
+    case BT_STATUS_NOT_SUPPORTED:
+    case BT_STATUS_NO_SERVICES: return "not_supported";
+    case BT_STATUS_INVALID_LENGTH: return "value_too_long";
+    case BT_STATUS_INVALID_ARGUMENT: return "invalid_value";
+    case BT_STATUS_CANCELLED: return "cancelled";
+    case BT_STATUS_TIMEOUT: return "timeout";
+    case BT_STATUS_OK:
+    case BT_STATUS_FAILED: break;
+    }
+    return "att_error"; /* the peer or BlueZ said no without a reason */
+}
+
+/* Core Specification Vol 3 Part F 3.4.1.1, table of error codes */
+static const char *att_name(uint8_t att)
+{
+    static const char *const names[] = {
+        [0x01] = "Invalid Handle",
+        [0x02] = "Read Not Permitted",
+        [0x03] = "Write Not Permitted",
+        [0x04] = "Invalid PDU",
+        [0x05] = "Insufficient Authentication",
+        [0x06] = "Request Not Supported",
+        [0x07] = "Invalid Offset",
+        [0x08] = "Insufficient Authorization",
+        [0x09] = "Prepare Queue Full",
+        [0x0a] = "Attribute Not Found",
+        [0x0b] = "Attribute Not Long",
+        [0x0c] = "Insufficient Encryption Key Size",
+        [0x0d] = "Invalid Attribute Value Length",
+        [0x0e] = "Unlikely Error",
+        [0x0f] = "Insufficient Encryption",
+        [0x10] = "Unsupported Group Type",
+        [0x11] = "Insufficient Resources",
+        [0x12] = "Database Out Of Sync",
+        [0x13] = "Value Not Allowed",
+    };
+
+    if (att < ARRAY_SIZE(names) && names[att])
+        return names[att];
+    return att >= 0x80 && att <= 0x9f ? "Application Error" : "ATT Error";
+}
+
+void command_answer_status(struct gateway *gateway, struct command *command,
+                           const struct bt_result *result)
+{
+    if (!command)
+        return;
+    if (result->status == BT_STATUS_ATT_ERROR)
+        command_answer_error(gateway, command, "att_error", result->att, "%s",
+                             att_name(result->att));
+    else
+        command_answer_error(gateway, command, code_of(command, result->status), 0, "%s",
+                             result->text ? result->text : bt_status_name(result->status));
+}

@@ -1,0 +1,573 @@
+/*
+ * The core's front: takes an event, lets the right part decide, and sends what may go to the
+ * broker. Must not know what BlueZ or Paho are, nor the time of day but from its caller.
+ */
+#include "core/world.h"
+
+#include "core/topic.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+struct device_key {
+    uint32_t device;
+    struct peer *peer; /* borrowed */
+    UT_hash_handle hh;
+};
+
+struct address_key {
+    struct bt_address address;
+    struct peer *peer; /* borrowed */
+    UT_hash_handle hh;
+};
+
+struct id_key {
+    const char *id;    /* borrowed from the settings */
+    struct peer *peer; /* borrowed */
+    UT_hash_handle hh;
+};
+
+/* ---- time and chance ---- */
+
+void gateway_arm(struct gateway *gateway, uint64_t at_us)
+{
+    if (at_us < gateway->next_us)
+        gateway->next_us = at_us;
+}
+
+uint64_t gateway_in(const struct gateway *gateway, uint64_t ms)
+{
+    return gateway->now.mono_us + MS_TO_US(ms);
+}
+
+uint64_t gateway_next_deadline(const struct gateway *gateway)
+{
+    return gateway->next_us;
+}
+
+/* xorshift64*: good enough for jitter, and the same everywhere */
+uint32_t gateway_random(struct gateway *gateway, uint32_t below)
+{
+    uint64_t x = gateway->random;
+
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    gateway->random = x;
+    return (uint32_t)((x * 0x2545f4914f6cdd1dULL >> 32) * below >> 32);
+}
+
+uint32_t gateway_next_op(struct gateway *gateway)
+{
+    if (++gateway->op_ids == 0)
+        gateway->op_ids = 1;
+    return gateway->op_ids;
+}
+
+/* ---- finding peers ---- */
+
+struct peer *gateway_find_peer(struct gateway *gateway, const char *id, size_t length)
+{
+    struct id_key *key;
+
+    HASH_FIND(hh, gateway->ids, id, length, key);
+    return key ? key->peer : NULL;
+}
+
+struct peer *gateway_peer_of_device(struct gateway *gateway, uint32_t device)
+{
+    struct device_key *key;
+
+    HASH_FIND(hh, gateway->devices, &device, sizeof(device), key);
+    return key ? key->peer : NULL;
+}
+
+int gateway_add_device(struct gateway *gateway, uint32_t device, struct peer *peer)
+{
+    struct device_key *key = calloc(1, sizeof(*key));
+
+    if (!key)
+        return -ENOMEM;
+    key->device = device;
+    key->peer = peer;
+    HASH_ADD(hh, gateway->devices, device, sizeof(key->device), key);
+    return 0;
+}
+
+void gateway_remove_device(struct gateway *gateway, uint32_t device)
+{
+    struct device_key *key;
+
+    HASH_FIND(hh, gateway->devices, &device, sizeof(device), key);
+    if (key) {
+        HASH_DEL(gateway->devices, key);
+        free(key);
+    }
+}
+
+struct peer *gateway_peer_of_address(struct gateway *gateway, const struct bt_address *address)
+{
+    struct address_key *key;
+
+    HASH_FIND(hh, gateway->addresses, address->b, sizeof(address->b), key);
+    return key ? key->peer : NULL;
+}
+
+int gateway_add_address(struct gateway *gateway, struct peer *peer)
+{
+    struct address_key *key = calloc(1, sizeof(*key));
+
+    if (!key)
+        return -ENOMEM;
+    key->address = peer->address;
+    key->peer = peer;
+    HASH_ADD(hh, gateway->addresses, address, sizeof(key->address), key);
+    return 0;
+}
+
+static int add_id(struct gateway *gateway, struct peer *peer)
+{
+    struct id_key *key = calloc(1, sizeof(*key));
+
+    if (!key)
+        return -ENOMEM;
+    key->id = peer->settings->id;
+    key->peer = peer;
+    HASH_ADD_KEYPTR(hh, gateway->ids, key->id, strlen(key->id), key);
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int topics_init(struct gateway *gateway)
+{
+    const struct settings *settings = gateway->settings;
+
+    gateway->topic_status = status_topic(settings, "status");
+    gateway->topic_info = status_topic(settings, "info");
+    gateway->topic_devices = status_topic(settings, "devices");
+    gateway->topic_health = status_topic(settings, "health");
+    gateway->topic_event = status_topic(settings, "event");
+    return gateway->topic_status && gateway->topic_info && gateway->topic_devices &&
+                   gateway->topic_health && gateway->topic_event
+               ? 0
+               : -ENOMEM;
+}
+
+static int peers_init(struct gateway *gateway)
+{
+    const struct settings *settings = gateway->settings;
+    int r;
+
+    gateway->peers = calloc(MAX_OF(settings->n_devices, (size_t)1), sizeof(*gateway->peers));
+    if (!gateway->peers)
+        return -ENOMEM;
+    for (size_t i = 0; i < settings->n_devices; i++) {
+        struct peer *peer = &gateway->peers[i];
+
+        gateway->n_peers = i + 1; /* what gateway_free() has to undo, also half done */
+        r = peer_init(peer, gateway, (uint32_t)i, &settings->devices[i]);
+        if (r < 0)
+            return r;
+        r = add_id(gateway, peer);
+        if (r < 0)
+            return r;
+        if (peer->bound) {
+            r = gateway_add_address(gateway, peer);
+            if (r < 0)
+                return r;
+        } else if (peer->settings->enabled) {
+            gateway->n_unbound++;
+        }
+    }
+    return 0;
+}
+
+int gateway_new(const struct gateway_options *options, struct gateway **ret_gateway)
+{
+    const struct settings *settings = options->settings;
+    struct outbox_limits limits = {.messages = settings->mqtt.buffer_messages,
+                                   .bytes = settings->mqtt.buffer_bytes};
+    struct gateway *gateway = calloc(1, sizeof(*gateway));
+    int r;
+
+    if (!gateway)
+        return -ENOMEM;
+    gateway->settings = settings;
+    gateway->version = options->version;
+    gateway->random = options->seed * 0x9e3779b97f4a7c15ULL + 1; /* never 0 */
+    if (!gateway->random)
+        gateway->random = 1;
+    gateway->next_us = TIME_NEVER;
+    gateway->stop_us = TIME_NEVER;
+    gateway->health_us = TIME_NEVER;
+    gateway->bluez_reason = REASON_STARTING;
+
+    r = outbox_new(&limits, &gateway->outbox);
+    if (r == 0)
+        r = topics_init(gateway);
+    if (r == 0)
+        r = peers_init(gateway);
+    if (r < 0) {
+        gateway_free(gateway);
+        return r;
+    }
+    *ret_gateway = gateway;
+    return 0;
+}
+
+struct gateway *gateway_free(struct gateway *gateway)
+{
+    struct device_key *device, *next_device;
+    struct address_key *address, *next_address;
+    struct id_key *id, *next_id;
+
+    if (!gateway)
+        return NULL;
+    HASH_ITER (hh, gateway->devices, device, next_device) {
+        HASH_DEL(gateway->devices, device);
+        free(device);
+    }
+    HASH_ITER (hh, gateway->addresses, address, next_address) {
+        HASH_DEL(gateway->addresses, address);
+        free(address);
+    }
+    HASH_ITER (hh, gateway->ids, id, next_id) {
+        HASH_DEL(gateway->ids, id);
+        free(id);
+    }
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_done(&gateway->peers[i]);
+    free(gateway->peers);
+    outbox_free(gateway->outbox);
+    strbuf_done(&gateway->payload);
+    free(gateway->topic_status);
+    free(gateway->topic_info);
+    free(gateway->topic_devices);
+    free(gateway->topic_health);
+    free(gateway->topic_event);
+    free(gateway);
+    return NULL;
+}
+
+/* ---- to the broker ---- */
+
+void gateway_pump(struct gateway *gateway)
+{
+    struct outbox_message message;
+
+    while (outbox_next(gateway->outbox, &message)) {
+        struct action *action = actions_add(gateway->actions, ACTION_PUBLISH);
+
+        action->publish.token = message.token;
+        action->publish.topic = message.topic;
+        action->publish.payload = message.payload;
+        action->publish.length = message.length;
+        action->publish.qos = message.qos;
+        action->publish.retain = message.retain;
+        action->publish.expiry_s = message.expiry_s;
+        action->publish.correlation = message.correlation;
+        action->publish.correlation_length = message.correlation_length;
+    }
+}
+
+void gateway_put(struct gateway *gateway, const struct outbox_put *put)
+{
+    if (outbox_put(gateway->outbox, put) < 0)
+        gateway->counts.rejected++;
+}
+
+/* Everything retained, again: the broker may have lost its memory. Availability goes before
+ * `online`. */
+static void announce(struct gateway *gateway)
+{
+    status_bridge(gateway);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        status_link_again(&gateway->peers[i]);
+    status_online(gateway, true);
+}
+
+static void broker_up(struct gateway *gateway, const struct event *event)
+{
+    if (gateway->broker_up)
+        outbox_reset(gateway->outbox); /* a reconnect that we were not told of */
+    gateway->broker_up = true;
+    gateway->broker_v5 = event->broker_up.v5;
+    gateway->max_packet = event->broker_up.max_packet;
+    if (gateway->stopping)
+        return; /* too late to come back online; the will or the last words stand */
+    outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
+                MAX_OF(event->broker_up.window_qos0, 1u));
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        if (router_subscribe(gateway, &gateway->peers[i]) < 0)
+            gateway->counts.rejected++;
+    announce(gateway);
+}
+
+static void broker_down(struct gateway *gateway)
+{
+    if (gateway->broker_up)
+        outbox_reset(gateway->outbox);
+    gateway->broker_up = false;
+}
+
+static void published(struct gateway *gateway, const struct event *event)
+{
+    if (!outbox_done(gateway->outbox, event->published.token))
+        gateway->counts.stale_answers++;
+    else if (!event->published.ok) {
+        gateway->counts.rejected++;
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
+                    "the broker refused a message (reason %d)", event->published.code);
+    }
+}
+
+static void topic_subscribed(struct gateway *gateway, const struct event *event)
+{
+    if (!event->topic_subscribed.ok)
+        actions_log(
+            gateway->actions, LOG_LEVEL_WARNING, "mqtt",
+            "the broker refuses the subscription to %s (reason %d): commands to it will not "
+            "arrive",
+            event->topic_subscribed.filter, event->topic_subscribed.code);
+}
+
+/* ---- BlueZ ---- */
+
+static void bluez_up(struct gateway *gateway, const struct event *event)
+{
+    gateway->bluez_up = true;
+    snprintf(gateway->bluez_version, sizeof(gateway->bluez_version), "%s",
+             event->bluez_up.version ? event->bluez_up.version : "");
+    actions_log(gateway->actions, LOG_LEVEL_INFO, "bluez", "bluetoothd is there");
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_reconsider(&gateway->peers[i]);
+    gateway->schedule = true;
+    if (gateway->broker_up)
+        status_bridge(gateway);
+}
+
+static void bluez_down(struct gateway *gateway, const struct event *event)
+{
+    const char *reason = event->bluez_down.reason ? event->bluez_down.reason : "";
+
+    if (gateway->bluez_up || gateway->bluez_reason == REASON_STARTING)
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, "bluez", "lost: %s",
+                    event->bluez_down.text ? event->bluez_down.text : reason);
+    gateway->bluez_up = false;
+    gateway->bluez_reason = strcmp(reason, "access_denied") == 0 ? REASON_ACCESS_DENIED
+                            : strcmp(reason, "no_bus") == 0      ? REASON_NO_BUS
+                                                                 : REASON_NO_BLUEZ;
+    snprintf(gateway->bluez_text, sizeof(gateway->bluez_text), "%s",
+             event->bluez_down.text ? event->bluez_down.text : "");
+    adapter_all_gone(gateway);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_bluez_down(&gateway->peers[i]);
+}
+
+/* An object at BlueZ: one of ours, one of ours at another adapter, or one that somebody looks for.
+ */
+static void device(struct gateway *gateway, const struct device_info *info)
+{
+    const struct adapter *adapter = adapter_find(gateway, info->adapter);
+    struct peer *peer = gateway_peer_of_device(gateway, info->device);
+
+    if (peer) {
+        peer_device(peer, info);
+        return;
+    }
+    if (!adapter || !adapter->used)
+        return;
+    peer = gateway_peer_of_address(gateway, &info->address);
+    if (peer) {
+        peer_offer(peer, info);
+        return;
+    }
+    if (!gateway->n_unbound || !info->heard)
+        return;
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        peer = &gateway->peers[i];
+        if (!peer->bound && peer->settings->enabled && match_device(&peer->settings->match, info)) {
+            peer_offer(peer, info);
+            return;
+        }
+    }
+}
+
+static void device_gone(struct gateway *gateway, uint32_t number)
+{
+    struct peer *peer = gateway_peer_of_device(gateway, number);
+
+    if (peer) {
+        peer_device_gone(peer, number);
+        return;
+    }
+    for (size_t i = 0; gateway->n_unbound && i < gateway->n_peers; i++)
+        if (gateway->peers[i].candidate.device == number)
+            gateway->peers[i].candidate.device = 0;
+}
+
+static void value(struct gateway *gateway, const struct event *event)
+{
+    if (event->value.peer >= gateway->n_peers)
+        return;
+    struct peer *peer = &gateway->peers[event->value.peer];
+    if (event->value.source >= peer->n_entries || !event->value.subscription ||
+        peer->sources[event->value.source].subscription != event->value.subscription) {
+        gateway->counts.stale_answers++;
+        return;
+    }
+    gateway->counts.notifications++;
+    publish_source(peer, event->value.source, event->value.data, event->value.length);
+}
+
+/* The peer an answer belongs to, or NULL when it comes too late. */
+static struct peer *answered(struct gateway *gateway, const struct event *event)
+{
+    if (event->op.peer < gateway->n_peers &&
+        gateway->peers[event->op.peer].generation == event->op.generation)
+        return &gateway->peers[event->op.peer];
+    gateway->counts.stale_answers++;
+    return NULL;
+}
+
+static void answer(struct gateway *gateway, const struct event *event)
+{
+    struct peer *peer = answered(gateway, event);
+
+    if (!peer)
+        return;
+    switch ((int)event->type) {
+    case EVENT_CONNECT_RESULT: peer_connect_result(peer, event); break;
+    case EVENT_DISCONNECT_RESULT: peer_disconnect_result(peer, event); break;
+    case EVENT_RESOLVE_RESULT: peer_resolve_result(peer, event); break;
+    case EVENT_SUBSCRIBE_RESULT: peer_subscribe_result(peer, event); break;
+    case EVENT_READ_RESULT:
+    case EVENT_WRITE_RESULT: ops_result(peer, event); break;
+    default: break;
+    }
+}
+
+/* ---- the process ---- */
+
+static void start(struct gateway *gateway)
+{
+    gateway->started = gateway->now;
+    gateway->health_us = gateway_in(gateway, HEALTH_MS);
+    gateway_arm(gateway, gateway->health_us);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_start(&gateway->peers[i]);
+}
+
+static void stop(struct gateway *gateway)
+{
+    if (gateway->stopping)
+        return;
+    gateway->stopping = true;
+    gateway->stop_us = gateway_in(gateway, STOP_MS);
+    gateway_arm(gateway, gateway->stop_us);
+    actions_log(gateway->actions, LOG_LEVEL_INFO, "gateway", "stopping");
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_stop(&gateway->peers[i]);
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (gateway->adapters[i].id && gateway->adapters[i].scan != SCAN_STATE_OFF)
+            actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = gateway->adapters[i].id;
+    status_online(gateway, false);
+}
+
+static void quit_if_done(struct gateway *gateway)
+{
+    if (!gateway->stopping || gateway->stop_us == 0)
+        return;
+    if (gateway->broker_up && !outbox_is_empty(gateway->outbox) &&
+        gateway->now.mono_us < gateway->stop_us)
+        return;
+    gateway->stop_us = 0; /* said once */
+    actions_add(gateway->actions, ACTION_QUIT);
+}
+
+static void timer(struct gateway *gateway)
+{
+    gateway->next_us = TIME_NEVER; /* everybody arms again what is not yet due */
+    adapter_timer(gateway);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        peer_timer(&gateway->peers[i]);
+        ops_timer(&gateway->peers[i]);
+    }
+    if (gateway->health_us <= gateway->now.mono_us) {
+        if (gateway->broker_up && !gateway->stopping)
+            status_health(gateway);
+        gateway->health_us = gateway_in(gateway, HEALTH_MS);
+    }
+    gateway_arm(gateway, gateway->health_us);
+    if (gateway->stopping && gateway->stop_us > gateway->now.mono_us)
+        gateway_arm(gateway, gateway->stop_us);
+}
+
+static void dispatch(struct gateway *gateway, const struct event *event)
+{
+    struct peer *peer;
+
+    switch (event->type) {
+    case EVENT_START: start(gateway); break;
+    case EVENT_TIMER: timer(gateway); break;
+    case EVENT_STOP: stop(gateway); break;
+    case EVENT_BLUEZ_UP: bluez_up(gateway, event); break;
+    case EVENT_BLUEZ_DOWN: bluez_down(gateway, event); break;
+    case EVENT_ADAPTER: adapter_changed(gateway, &event->adapter_info); break;
+    case EVENT_ADAPTER_GONE: adapter_gone(gateway, event->adapter); break;
+    case EVENT_DEVICE: device(gateway, &event->device_info); break;
+    case EVENT_DEVICE_GONE: device_gone(gateway, event->device); break;
+    case EVENT_LINK:
+        peer = gateway_peer_of_device(gateway, event->device);
+        if (peer)
+            peer_link(peer, event->adapter, event->device, event->link.connected);
+        break;
+    case EVENT_SCAN_RESULT: adapter_scan_result(gateway, event); break;
+    case EVENT_POWER_RESULT: adapter_power_result(gateway, event); break;
+    case EVENT_CONNECT_RESULT:
+    case EVENT_DISCONNECT_RESULT:
+    case EVENT_RESOLVE_RESULT:
+    case EVENT_SUBSCRIBE_RESULT:
+    case EVENT_READ_RESULT:
+    case EVENT_WRITE_RESULT: answer(gateway, event); break;
+    case EVENT_REMOVE_RESULT: break; /* DEVICE_GONE tells what counts */
+    case EVENT_VALUE: value(gateway, event); break;
+    case EVENT_SUBSCRIPTION_LOST:
+        if (event->value.peer < gateway->n_peers)
+            peer_subscription_lost(&gateway->peers[event->value.peer], event);
+        break;
+    case EVENT_SERVICES_CHANGED:
+        peer = gateway_peer_of_device(gateway, event->device);
+        if (peer && peer->device == event->device)
+            peer_services_changed(peer);
+        break;
+    case EVENT_BROKER_UP: broker_up(gateway, event); break;
+    case EVENT_BROKER_DOWN: broker_down(gateway); break;
+    case EVENT_PUBLISHED: published(gateway, event); break;
+    case EVENT_TOPIC_SUBSCRIBED: topic_subscribed(gateway, event); break;
+    case EVENT_MESSAGE: router_message(gateway, event); break;
+    }
+}
+
+void gateway_handle(struct gateway *gateway, struct now now, const struct event *event,
+                    struct actions *actions)
+{
+    gateway->now = now;
+    gateway->actions = actions;
+    dispatch(gateway, event);
+
+    while (gateway->schedule && !gateway->stopping) {
+        gateway->schedule = false;
+        adapter_schedule(gateway);
+    }
+    if (gateway->links_dirty) {
+        gateway->links_dirty = false;
+        for (size_t i = 0; i < gateway->n_peers; i++)
+            status_link(&gateway->peers[i]);
+    }
+    gateway_pump(gateway);
+    quit_if_done(gateway);
+    gateway->actions = NULL;
+}

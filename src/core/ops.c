@@ -1,0 +1,343 @@
+/*
+ * A peer's GATT operations: bounded, first in first out, one at a time (ATT allows no more, and
+ * BlueZ refuses a second one on the same characteristic). While the peer is away an operation waits
+ * for its queue timeout; nothing is replayed: what was on its way when the link was lost is
+ * answered as lost.
+ */
+#include "core/world.h"
+
+#include "core/json.h"
+#include "util/cleanup.h"
+#include <string.h>
+
+static void op_free(struct gatt_op *op)
+{
+    command_free(op->command);
+    free(op);
+}
+
+static void append(struct peer *peer, struct gatt_op *op)
+{
+    struct gatt_op **link = &peer->ops;
+
+    while (*link)
+        link = &(*link)->next;
+    *link = op;
+    peer->n_ops++;
+}
+
+static void prepend(struct peer *peer, struct gatt_op *op)
+{
+    op->next = peer->ops;
+    peer->ops = op;
+    peer->n_ops++;
+}
+
+static struct gatt_op *op_new(enum op_kind kind, uint32_t entry, const uint8_t *data, size_t length)
+{
+    struct gatt_op *op = malloc(sizeof(*op) + length);
+
+    if (!op)
+        return NULL;
+    *op = (struct gatt_op){.kind = kind, .entry = entry, .queue_us = TIME_NEVER, .length = length};
+    if (length)
+        memcpy(op->data, data, length);
+    return op;
+}
+
+/* Takes the command into the queue, or answers why not. */
+static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
+                    size_t length, struct command *command)
+{
+    struct gateway *gateway = peer->gateway;
+    uint64_t wait_ms = peer->settings->queue_timeout_ms;
+
+    if (peer->state == PEER_STATE_DISABLED) {
+        command_answer_error(gateway, command, gateway->stopping ? "cancelled" : "disabled", 0,
+                             "%s", peer->why);
+        return;
+    }
+    if (peer->state != PEER_STATE_ONLINE && (!command || !wait_ms)) {
+        command_answer_error(gateway, command, "not_connected", 0, "%s", peer->why);
+        return;
+    }
+    if (peer->n_ops >= OPS_MAX) {
+        command_answer_error(gateway, command, "queue_full", 0,
+                             "%d operations are waiting for this device already", OPS_MAX);
+        return;
+    }
+    struct gatt_op *op = op_new(kind, entry, data, length);
+    if (!op) {
+        command_answer_error(gateway, command, "internal", 0, "out of memory");
+        return;
+    }
+    op->command = command;
+    if (peer->state != PEER_STATE_ONLINE) {
+        op->queue_us = gateway_in(gateway, wait_ms);
+        gateway_arm(gateway, op->queue_us);
+    }
+    append(peer, op);
+    ops_run(peer);
+}
+
+void ops_read(struct peer *peer, uint32_t entry, struct command *command)
+{
+    /* a poll that is already waiting need not wait twice */
+    for (struct gatt_op *op = peer->ops; !command && op; op = op->next)
+        if (op->kind == OP_KIND_READ && op->entry == entry && !op->command)
+            return;
+    enqueue(peer, OP_KIND_READ, entry, NULL, 0, command);
+}
+
+void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
+               struct command *command)
+{
+    enqueue(peer, OP_KIND_WRITE, entry, data, length, command);
+}
+
+/* ---- running ---- */
+
+/* False: it cannot be done, and the command was told. */
+static bool check_write(struct peer *peer, struct gatt_op *op, const struct source *source)
+{
+    const struct entry *entry = &peer->entries[op->entry];
+    bool request = source->flags & GATT_FLAG_WRITE;
+    bool write_command = source->flags & GATT_FLAG_WRITE_COMMAND;
+    enum tri wanted = entry->settings->response;
+
+    if (!request && !write_command) {
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "read_only", 0,
+                             "the peer does not allow writing %s", entry->settings->id);
+        return false;
+    }
+    if ((wanted == TRI_YES && !request) || (wanted == TRI_NO && !write_command)) {
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_supported", 0,
+                             "the peer offers writing only %s response",
+                             request ? "with" : "without");
+        return false;
+    }
+    op->response = wanted == TRI_AUTO ? request : wanted == TRI_YES;
+    /* a command travels in one packet: ATT_MTU - 3 (Vol 3 Part F 3.4.5.3) */
+    if (!op->response && peer->mtu && op->length > peer->mtu - 3u) {
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "value_too_long", 0,
+                             "%zu bytes do not fit a write without response (at most %u)",
+                             op->length, peer->mtu - 3u);
+        return false;
+    }
+    return true;
+}
+
+static bool check(struct peer *peer, struct gatt_op *op)
+{
+    const struct entry *entry = &peer->entries[op->entry];
+
+    if (entry->source == NO_SOURCE) {
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_supported", 0, "%s",
+                             entry->missing ? entry->missing : "not on this peer");
+        return false;
+    }
+    const struct source *source = &peer->sources[entry->source];
+    if (op->kind == OP_KIND_WRITE)
+        return check_write(peer, op, source);
+    if (!(source->flags & GATT_FLAG_READ)) {
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "write_only", 0,
+                             "the peer does not allow reading %s", entry->settings->id);
+        return false;
+    }
+    return true;
+}
+
+static void issue(struct peer *peer, struct gatt_op *op)
+{
+    struct gateway *gateway = peer->gateway;
+    const struct source *source = &peer->sources[peer->entries[op->entry].source];
+    struct action *action =
+        actions_add(gateway->actions, op->kind == OP_KIND_READ ? ACTION_READ : ACTION_WRITE);
+
+    op->id = gateway_next_op(gateway);
+    op->deadline_us = gateway_in(gateway, OP_MS);
+    gateway_arm(gateway, op->deadline_us);
+    action->op = (struct op){peer->index, peer->generation, op->id};
+    action->adapter = peer->adapter;
+    action->device = peer->device;
+    if (op->kind == OP_KIND_READ) {
+        action->read.handle = source->handle;
+        return;
+    }
+    action->write.handle = source->handle;
+    action->write.data = actions_copy(gateway->actions, op->data, op->length);
+    action->write.length = action->write.data ? op->length : 0;
+    action->write.response = op->response;
+}
+
+void ops_run(struct peer *peer)
+{
+    while (peer->state == PEER_STATE_ONLINE && !peer->op && peer->ops) {
+        struct gatt_op *op = peer->ops;
+
+        peer->ops = op->next;
+        peer->n_ops--;
+        op->next = NULL;
+        if (!check(peer, op)) {
+            op_free(op);
+            continue;
+        }
+        peer->op = op;
+        issue(peer, op);
+    }
+}
+
+/* ---- answers ---- */
+
+/* what a command's `data` shows: the value's fields */
+static void answer_value(struct peer *peer, struct gatt_op *op, const uint8_t *data, size_t length)
+{
+    const struct schema *schema = peer->entries[op->entry].settings->schema;
+    _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
+    struct value values[SCHEMA_MAX_FIELDS];
+    size_t field = 0;
+
+    if (!op->command)
+        return;
+    if (schema) {
+        int error = codec_decode(schema, data, length, values, &field);
+        if (error) {
+            char text[160];
+            codec_explain(schema, error, field, length, text, sizeof(text));
+            command_answer_error(peer->gateway, TAKE_PTR(op->command), "invalid_value", 0,
+                                 "the peer's value does not fit the fields: %s", text);
+            return;
+        }
+    }
+    payload_write(&json, PAYLOAD_JSON, schema, schema ? values : NULL, data, length,
+                  peer->gateway->now.real_us, false);
+    command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
+}
+
+static void wrote(struct peer *peer, struct gatt_op *op)
+{
+    struct entry *entry = &peer->entries[op->entry];
+    const struct source *source = &peer->sources[entry->source];
+
+    peer->gateway->counts.writes++;
+    if (op->response) {
+        answer_value(peer, op, op->data, op->length);
+    } else {
+        _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
+        strbuf_puts(&json, "{\"confirmed\":false}");
+        command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
+    }
+    /* What the peer made of it is what counts: read it back, or wait for its notification. */
+    if (source->flags & GATT_FLAG_READ) {
+        struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
+        if (back)
+            prepend(peer, back);
+    } else if (!source->subscribed) {
+        publish_value(peer, op->entry, op->data, op->length, true);
+    }
+}
+
+void ops_result(struct peer *peer, const struct event *event)
+{
+    struct gatt_op *op = peer->op;
+
+    if (!op || op->id != event->op.id) {
+        peer->gateway->counts.stale_answers++;
+        return;
+    }
+    peer->op = NULL;
+    if (event->result.status != BT_STATUS_OK) {
+        if (!op->command)
+            actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                        "reading %s failed: %s", peer->entries[op->entry].settings->id,
+                        event->result.text ? event->result.text
+                                           : bt_status_name(event->result.status));
+        command_answer_status(peer->gateway, TAKE_PTR(op->command), &event->result);
+    } else if (op->kind == OP_KIND_READ) {
+        peer->gateway->counts.reads++;
+        publish_value(peer, op->entry, event->read.data, event->read.length, false);
+        answer_value(peer, op, event->read.data, event->read.length);
+    } else {
+        wrote(peer, op);
+    }
+    op_free(op);
+    ops_run(peer);
+}
+
+void ops_link_lost(struct peer *peer)
+{
+    struct gatt_op *op = peer->op;
+
+    if (op) {
+        peer->op = NULL;
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
+                             op->kind == OP_KIND_WRITE
+                                 ? "the link was lost on the way: it may or may not have been done"
+                                 : "the link was lost on the way");
+        op_free(op);
+    }
+    /* polls are for this link; commands wait on, for their queue timeout from now */
+    for (struct gatt_op **link = &peer->ops; *link;) {
+        op = *link;
+        if (!op->command || !peer->settings->queue_timeout_ms) {
+            *link = op->next;
+            peer->n_ops--;
+            command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
+                                 "the link was lost");
+            op_free(op);
+            continue;
+        }
+        if (op->queue_us == TIME_NEVER) {
+            op->queue_us = gateway_in(peer->gateway, peer->settings->queue_timeout_ms);
+            gateway_arm(peer->gateway, op->queue_us);
+        }
+        link = &op->next;
+    }
+}
+
+void ops_cancel_all(struct peer *peer, const char *code, const char *message)
+{
+    if (peer->op) {
+        struct gatt_op *op = TAKE_PTR(peer->op);
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), code, 0, "%s", message);
+        op_free(op);
+    }
+    while (peer->ops) {
+        struct gatt_op *op = peer->ops;
+        peer->ops = op->next;
+        peer->n_ops--;
+        command_answer_error(peer->gateway, TAKE_PTR(op->command), code, 0, "%s", message);
+        op_free(op);
+    }
+}
+
+void ops_timer(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    uint64_t now = gateway->now.mono_us;
+    struct gatt_op *op = peer->op;
+
+    if (op && op->deadline_us <= now) {
+        peer->op = NULL;
+        command_answer_error(gateway, TAKE_PTR(op->command), "timeout", 0,
+                             "no answer from the peer within %d s", OP_MS / 1000);
+        op_free(op);
+        ops_run(peer);
+    } else if (op) {
+        gateway_arm(gateway, op->deadline_us);
+    }
+    for (struct gatt_op **link = &peer->ops; *link;) {
+        op = *link;
+        if (op->queue_us <= now) {
+            *link = op->next;
+            peer->n_ops--;
+            command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0, "%s",
+                                 peer->state == PEER_STATE_ONLINE ? "it was too busy" : peer->why);
+            op_free(op);
+            continue;
+        }
+        if (op->queue_us != TIME_NEVER)
+            gateway_arm(gateway, op->queue_us);
+        link = &op->next;
+    }
+}

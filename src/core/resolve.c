@@ -1,0 +1,160 @@
+/*
+ * A peer's GATT tree against the entries of the file: which characteristic each entry means.
+ * Entries that mean the same one share a source, so that there is one subscription and one queue.
+ */
+#include "core/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_CANDIDATES_TOLD 4
+
+static bool fits(const struct characteristic_settings *settings,
+                 const struct gatt_characteristic *characteristic)
+{
+    if (settings->handle)
+        return settings->handle == characteristic->handle;
+    return (!settings->has_service ||
+            bt_uuid_equal(&settings->service, &characteristic->service)) &&
+           bt_uuid_equal(&settings->uuid, &characteristic->uuid) &&
+           (characteristic->flags & settings->has_flags) == settings->has_flags;
+}
+
+static void tell_ambiguous(const struct characteristic_settings *settings,
+                           const struct gatt_characteristic *list, size_t n,
+                           struct resolve_outcome *outcome)
+{
+    char uuid[BT_UUID_TEXT_SIZE];
+    size_t told = 0, used;
+
+    bt_uuid_format_short(&settings->uuid, uuid);
+    used = (size_t)snprintf(outcome->why, sizeof(outcome->why),
+                            "%s: the peer has %s more than once; say which by `index`, `has` or "
+                            "`handle`:",
+                            settings->id, uuid);
+    for (size_t i = 0; i < n && told < MAX_CANDIDATES_TOLD && used < sizeof(outcome->why); i++)
+        if (fits(settings, &list[i])) {
+            used +=
+                (size_t)snprintf(outcome->why + used, sizeof(outcome->why) - used,
+                                 "%s index %zu = handle %u", told ? "," : "", told, list[i].handle);
+            told++;
+        }
+}
+
+static void tell_missing(const struct characteristic_settings *settings,
+                         struct resolve_outcome *outcome)
+{
+    char uuid[BT_UUID_TEXT_SIZE], service[BT_UUID_TEXT_SIZE];
+
+    if (settings->handle) {
+        snprintf(outcome->why, sizeof(outcome->why),
+                 "%s: the peer has no characteristic at handle %u", settings->id, settings->handle);
+        return;
+    }
+    bt_uuid_format_short(&settings->uuid, uuid);
+    bt_uuid_format_short(&settings->service, service);
+    snprintf(outcome->why, sizeof(outcome->why), "%s: the peer has no characteristic %s%s%s",
+             settings->id, uuid, settings->has_service ? " in service " : "",
+             settings->has_service ? service : "");
+}
+
+/* the characteristic that the settings mean, or NULL with the outcome told (the first one only) */
+static const struct gatt_characteristic *find(const struct characteristic_settings *settings,
+                                              const struct gatt_characteristic *list, size_t n,
+                                              struct resolve_outcome *outcome,
+                                              const char **ret_missing)
+{
+    const struct gatt_characteristic *found = NULL;
+    int32_t seen = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!fits(settings, &list[i]))
+            continue;
+        if (settings->index < 0 || settings->index == seen)
+            found = &list[i];
+        seen++;
+    }
+    bool ambiguous = settings->index < 0 && seen > 1;
+    if (found && !ambiguous)
+        return found;
+    *ret_missing = ambiguous ? "the peer has this UUID more than once (see `index`)"
+                             : "the peer has no such characteristic";
+    if (!outcome->missing++) {
+        outcome->ambiguous = ambiguous;
+        if (ambiguous)
+            tell_ambiguous(settings, list, n, outcome);
+        else
+            tell_missing(settings, outcome);
+    }
+    return NULL;
+}
+
+static uint32_t source_for(struct peer *peer, uint16_t handle)
+{
+    uint32_t unused = NO_SOURCE;
+
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        if (peer->sources[i].handle == handle)
+            return i;
+        if (!peer->sources[i].handle && unused == NO_SOURCE)
+            unused = i;
+    }
+    if (unused != NO_SOURCE) /* as many sources as entries: there is always one */
+        peer->sources[unused] = (struct source){.handle = handle, .first_entry = NO_SOURCE};
+    return unused;
+}
+
+/* A source whose handle is not in the tree any more is given up, and its subscription with it. */
+static void forget_moved(struct peer *peer, const struct gatt_characteristic *list, size_t n)
+{
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        struct source *source = &peer->sources[i];
+        bool needed = false;
+
+        for (size_t e = 0; e < peer->n_entries && !needed; e++)
+            for (size_t j = 0; j < n && !needed; j++)
+                needed =
+                    list[j].handle == source->handle && fits(peer->entries[e].settings, &list[j]);
+        if (!needed)
+            *source = (struct source){.first_entry = NO_SOURCE};
+        source->first_entry = NO_SOURCE;
+        source->wanted = false;
+        source->subscribed = false;
+    }
+}
+
+void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
+                     struct resolve_outcome *ret_outcome)
+{
+    struct resolve_outcome outcome = {0};
+
+    forget_moved(peer, characteristics, n);
+    for (uint32_t i = (uint32_t)peer->n_entries; i-- > 0;)
+        peer->entries[i].source = NO_SOURCE;
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        struct entry *entry = &peer->entries[i];
+
+        entry->missing = NULL;
+        entry->next = NO_SOURCE;
+        if (entry->settings->origin != ORIGIN_GATT)
+            continue;
+        const struct gatt_characteristic *found =
+            find(entry->settings, characteristics, n, &outcome, &entry->missing);
+        if (!found)
+            continue;
+        uint32_t index = source_for(peer, found->handle);
+        if (index == NO_SOURCE)
+            continue;
+        struct source *source = &peer->sources[index];
+        source->flags = found->flags;
+        source->wanted |= entry->settings->subscribe;
+        entry->source = index;
+        /* at the end, so that values are published in the file's order */
+        uint32_t *link = &source->first_entry;
+        while (*link != NO_SOURCE)
+            link = &peer->entries[*link].next;
+        *link = i;
+        outcome.found++;
+    }
+    *ret_outcome = outcome;
+}

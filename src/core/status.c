@@ -1,0 +1,319 @@
+/*
+ * What the gateway says about itself and its devices: availability, link, info, devices, health,
+ * events. All but health and events are retained and newest-only.
+ */
+#include "core/world.h"
+
+#include "core/json.h"
+#include "util/cleanup.h"
+#include <stdio.h>
+#include <string.h>
+
+char *status_topic(const struct settings *settings, const char *last)
+{
+    char *topic;
+
+    return asprintf(&topic, "%s/bridge/%s/%s", settings->gateway.base_topic, settings->gateway.id,
+                    last) < 0
+               ? NULL
+               : topic;
+}
+
+char *gateway_will_topic(const struct settings *settings)
+{
+    return status_topic(settings, "status");
+}
+
+static void put(struct gateway *gateway, const char *topic, const void *payload, size_t length,
+                bool retained)
+{
+    struct outbox_put put = {.topic = topic,
+                             .payload = payload,
+                             .length = length,
+                             .qos = retained,
+                             .retain = retained,
+                             .status = retained,
+                             .latest_only = retained};
+
+    gateway_put(gateway, &put);
+}
+
+static void put_buffer(struct gateway *gateway, const char *topic, bool retained)
+{
+    if (strbuf_ok(&gateway->payload))
+        put(gateway, topic, strbuf_str(&gateway->payload), gateway->payload.length, retained);
+    else
+        gateway->counts.rejected++;
+}
+
+static struct json_writer begin(struct gateway *gateway)
+{
+    strbuf_reset(&gateway->payload);
+    struct json_writer w = json_writer_to(&gateway->payload);
+    json_object_begin(&w);
+    return w;
+}
+
+static void key_string(struct json_writer *w, const char *key, const char *text)
+{
+    json_key(w, key);
+    json_string(w, text);
+}
+
+static void key_uint(struct json_writer *w, const char *key, uint64_t value)
+{
+    json_key(w, key);
+    json_uint(w, value);
+}
+
+/* ---- one device ---- */
+
+/* a blind attempt is no news: to the outside the device is absent until it answers */
+static enum peer_state shown_state(const struct peer *peer)
+{
+    if (peer->state == PEER_STATE_CONNECTING && peer->blind)
+        return PEER_STATE_ABSENT;
+    if (peer->state == PEER_STATE_DISCONNECTING && peer->blind)
+        return PEER_STATE_ABSENT;
+    return peer->state;
+}
+
+static void publish_availability(struct peer *peer)
+{
+    bool available = peer->state == PEER_STATE_ONLINE;
+
+    if (peer->availability_known && peer->available == available)
+        return;
+    peer->availability_known = true;
+    peer->available = available;
+    const char *text = available ? "online" : "offline";
+    put(peer->gateway, peer->topic_availability, text, strlen(text), true);
+}
+
+static void publish_link(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    struct json_writer w = begin(gateway);
+    char address[BT_ADDRESS_TEXT_SIZE];
+    const struct adapter *adapter = adapter_find(gateway, peer->adapter);
+
+    bt_address_format(&peer->address, address);
+    key_string(&w, "gateway", gateway->settings->gateway.id);
+    key_string(&w, "state", peer_state_name(shown_state(peer)));
+    key_string(&w, "reason", reason_name(peer->reason));
+    key_string(&w, "why", peer->why);
+    json_key(&w, "since");
+    json_time(&w, peer->since_real_us);
+    json_key(&w, "last_seen");
+    if (peer->heard_us)
+        json_time(&w, peer->heard_real_us);
+    else
+        json_null(&w);
+    json_key(&w, "rssi");
+    if (peer->rssi == RSSI_UNKNOWN)
+        json_null(&w);
+    else
+        json_int(&w, peer->rssi);
+    json_key(&w, "rssi_age");
+    if (peer->rssi == RSSI_UNKNOWN)
+        json_null(&w);
+    else
+        json_uint(&w, (gateway->now.mono_us - peer->heard_us) / 1000000);
+    json_key(&w, "mtu");
+    if (peer->mtu)
+        json_uint(&w, peer->mtu);
+    else
+        json_null(&w);
+    key_string(&w, "address", peer->bound ? address : NULL);
+    key_uint(&w, "attempts", peer->attempts);
+    key_string(&w, "adapter", adapter ? adapter->name : NULL);
+    json_object_end(&w);
+    put_buffer(gateway, peer->topic_link, true);
+    peer->link_published_us = gateway->now.mono_us;
+    peer->rssi_published = peer->rssi;
+}
+
+void status_link(struct peer *peer)
+{
+    if (!peer->link_dirty)
+        return;
+    peer->link_dirty = false;
+    publish_availability(peer);
+    publish_link(peer);
+}
+
+void status_link_again(struct peer *peer)
+{
+    peer->availability_known = false;
+    peer->link_dirty = true;
+    status_link(peer);
+}
+
+/* ---- the gateway ---- */
+
+static void info(struct gateway *gateway)
+{
+    struct json_writer w = begin(gateway);
+    char address[BT_ADDRESS_TEXT_SIZE];
+
+    key_string(&w, "version", gateway->version);
+    key_string(&w, "bluez", *gateway->bluez_version ? gateway->bluez_version : NULL);
+    json_key(&w, "adapters");
+    json_array_begin(&w);
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        const struct adapter *adapter = &gateway->adapters[i];
+        if (!adapter->id)
+            continue;
+        bt_address_format(&adapter->address, address);
+        json_object_begin(&w);
+        key_string(&w, "name", adapter->name);
+        key_string(&w, "address", address);
+        json_key(&w, "powered");
+        json_bool(&w, adapter->powered);
+        json_key(&w, "used");
+        json_bool(&w, adapter->used);
+        json_object_end(&w);
+    }
+    json_array_end(&w);
+    key_string(&w, "configuration", gateway->settings->hash);
+    json_key(&w, "started");
+    json_time(&w, gateway->started.real_us);
+    json_object_end(&w);
+    put_buffer(gateway, gateway->topic_info, true);
+}
+
+static void characteristic_access(struct json_writer *w,
+                                  const struct characteristic_settings *settings)
+{
+    json_key(w, "access");
+    json_array_begin(w);
+    if (settings->subscribe)
+        json_string(w, "notify");
+    json_string(w, "get");
+    if (settings->writable)
+        json_string(w, "set");
+    json_array_end(w);
+}
+
+static void characteristic(struct json_writer *w, const struct entry *entry)
+{
+    const struct characteristic_settings *settings = entry->settings;
+
+    json_object_begin(w);
+    key_string(w, "id", settings->id);
+    key_string(w, "name", settings->name);
+    key_string(w, "topic", entry->topic);
+    characteristic_access(w, settings);
+    json_key(w, "fields");
+    json_array_begin(w);
+    for (size_t i = 0; settings->schema && i < settings->schema->n_fields; i++) {
+        const struct field_spec *field = &settings->schema->fields[i];
+        json_object_begin(w);
+        key_string(w, "name", field->name);
+        key_string(w, "type", field_type_name(field->type, field->size));
+        key_string(w, "unit", field->unit);
+        json_object_end(w);
+    }
+    json_array_end(w);
+    json_object_end(w);
+}
+
+/* The gateway's memory on the broker: what it publishes, per device. */
+static void devices(struct gateway *gateway)
+{
+    struct json_writer w = begin(gateway);
+    char address[BT_ADDRESS_TEXT_SIZE];
+
+    json_key(&w, "devices");
+    json_array_begin(&w);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        const struct peer *peer = &gateway->peers[i];
+
+        bt_address_format(&peer->address, address);
+        json_object_begin(&w);
+        key_string(&w, "id", peer->settings->id);
+        key_string(&w, "name", peer->settings->name);
+        key_string(&w, "address", peer->bound ? address : NULL);
+        json_key(&w, "topics");
+        json_array_begin(&w);
+        json_string(&w, peer->topic_availability);
+        json_string(&w, peer->topic_link);
+        for (size_t j = 0; j < peer->n_entries; j++)
+            json_string(&w, peer->entries[j].topic);
+        json_array_end(&w);
+        json_key(&w, "characteristics");
+        json_array_begin(&w);
+        for (size_t j = 0; j < peer->n_entries; j++)
+            characteristic(&w, &peer->entries[j]);
+        json_array_end(&w);
+        json_object_end(&w);
+    }
+    json_array_end(&w);
+    json_object_end(&w);
+    put_buffer(gateway, gateway->topic_devices, true);
+}
+
+void status_bridge(struct gateway *gateway)
+{
+    info(gateway);
+    devices(gateway);
+}
+
+void status_online(struct gateway *gateway, bool online)
+{
+    const char *text = online ? "online" : "offline";
+
+    /* what a device says of itself goes first, so that nothing shows live that is not */
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        status_link(&gateway->peers[i]);
+    put(gateway, gateway->topic_status, text, strlen(text), true);
+}
+
+void status_health(struct gateway *gateway)
+{
+    struct json_writer w = begin(gateway);
+    struct outbox_stats stats;
+    uint64_t links = 0, online = 0, reconnects = 0;
+
+    outbox_get_stats(gateway->outbox, &stats);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        links += gateway->peers[i].link_up;
+        online += gateway->peers[i].state == PEER_STATE_ONLINE;
+        reconnects += gateway->peers[i].reconnects;
+    }
+    key_uint(&w, "uptime", (gateway->now.mono_us - gateway->started.mono_us) / 1000000);
+    key_uint(&w, "devices", gateway->n_peers);
+    key_uint(&w, "links", links);
+    key_uint(&w, "online", online);
+    key_uint(&w, "connects", reconnects);
+    key_uint(&w, "notifications", gateway->counts.notifications);
+    key_uint(&w, "reads", gateway->counts.reads);
+    key_uint(&w, "writes", gateway->counts.writes);
+    key_uint(&w, "commands", gateway->counts.commands);
+    key_uint(&w, "malformed", gateway->counts.malformed);
+    key_uint(&w, "retained_commands", gateway->counts.retained_commands);
+    key_uint(&w, "rejected", gateway->counts.rejected);
+    key_uint(&w, "queued", stats.queued);
+    key_uint(&w, "queued_bytes", stats.queued_bytes);
+    key_uint(&w, "dropped", stats.dropped);
+    key_uint(&w, "thinned", stats.thinned);
+    json_object_end(&w);
+    put_buffer(gateway, gateway->topic_health, false);
+}
+
+void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
+                  const char *reason, const char *text)
+{
+    if (!gateway->broker_up)
+        return; /* an event is news or nothing */
+    struct json_writer w = begin(gateway);
+    key_string(&w, "event", type);
+    if (peer)
+        key_string(&w, "device", peer->settings->id);
+    key_string(&w, "reason", reason);
+    key_string(&w, "text", text);
+    json_key(&w, "ts");
+    json_time(&w, gateway->now.real_us);
+    json_object_end(&w);
+    put_buffer(gateway, gateway->topic_event, false);
+}

@@ -1,0 +1,417 @@
+/*
+ * The core's inside: the structures that gateway, peer, adapter, ops, publish, router and status
+ * share. Nobody outside core/ includes this (tests of the core may).
+ *
+ * Who does what:
+ *   gateway  dispatches events, talks to the broker's side, announces, stops
+ *   adapter  which adapter is used, power, scanning, and the connector: who connects next
+ *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
+ *   ops      a peer's queue of GATT reads and writes, one at a time
+ *   command  what a person or program asked for; exactly one answer each
+ *   publish  bytes of a characteristic to an MQTT message
+ *   router   an MQTT message to a command
+ *   status   the JSON of link, info, devices, health
+ *
+ * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
+ * notification costs no look at any timer.
+ */
+#pragma once
+
+#include "core/action.h"
+#include "core/event.h"
+#include "core/gateway.h"
+#include "core/outbox.h"
+#include "core/payload.h"
+#include "core/settings.h"
+#include "util/strbuf.h"
+#include "util/time.h"
+
+#define MAX_ADAPTERS 8
+
+/* Deadlines, in ms. Sources: BlueZ's and the kernel's own limits, see docs at each use. */
+#define CONNECT_MS        20000 /* the kernel would try for 40 s */
+#define CONNECT_SETTLE_MS 5000  /* Connect said yes, Connected has not come */
+#define RESOLVE_MS        30000 /* an ATT request may take 30 s (Vol 3 Part F 3.3.3) */
+#define SUBSCRIBE_MS      35000
+#define ATTEMPT_MS        60000 /* from Connect to online */
+#define DISCONNECT_MS     10000
+#define OP_MS             35000 /* a read or a write */
+#define BIND_WINDOW_MS    10000 /* of those heard within it the strongest is taken */
+#define HEARD_MS                                                                \
+    15000 /* an advertisement older than that says nothing about now: an active \
+             scan reports a peer at least once in 10.24 s */
+#define BLIND_RETRY_MS     30000
+#define ADVERT_RETRY_MS    1000  /* an advertisement ends a backoff within this */
+#define ADVERT_SHORTCUT_MS 10000 /* ... at most once in this */
+#define STABLE_MS          30000 /* online for so long: the failures before are forgotten */
+#define SLOW_RETRY_MS      60000
+#define SLOWEST_RETRY_MS   300000
+#define CACHE_CLEAR_MS     3600000 /* RemoveDevice for a wrong GATT tree, at most once in this */
+#define RSSI_REPUBLISH_MS  60000
+#define HEALTH_MS          60000
+#define STOP_MS            1200
+#define SCAN_STOP_MS       5000
+#define SCAN_RETRY_MS      1000
+#define SCAN_SLOW_RETRY_MS 60000
+#define SCAN_ANSWER_MS     15000
+#define POWER_RETRY_MS     10000
+
+#define OPS_MAX 32 /* waiting operations of one peer */
+
+enum scan_state { SCAN_STATE_OFF, SCAN_STATE_STARTING, SCAN_STATE_ON, SCAN_STATE_STOPPING };
+
+#define NO_PEER UINT32_MAX
+
+struct adapter {
+    uint32_t id; /* 0: this place is free */
+    struct bt_address address;
+    char name[16];
+    bool powered, discovering;
+    bool used;
+    bool blocked; /* rfkill said no */
+    enum scan_state scan;
+    unsigned scan_failures;
+    uint64_t scan_retry_us;  /* not before */
+    uint64_t scan_answer_us; /* the answer to start / stop is due */
+    uint64_t scan_idle_us;   /* nobody is missing: stop at this time; TIME_NEVER: somebody is */
+    uint64_t power_retry_us;
+    uint32_t connector; /* the peer that holds the connect token, or NO_PEER */
+    char scan_text[96]; /* why scanning fails */
+};
+
+enum peer_state {
+    PEER_STATE_DISABLED, /* `enabled: false`, or paused */
+    PEER_STATE_ABSENT,   /* not heard; may last for ever */
+    PEER_STATE_READY,    /* waits for the connector or a free link; may last for ever */
+    PEER_STATE_BACKOFF,  /* until retry_us */
+    PEER_STATE_CONNECTING,
+    PEER_STATE_RESOLVING,
+    PEER_STATE_PAIRING,       /* comes with pairing */
+    PEER_STATE_CONFIGURING,   /* subscribing; steps later */
+    PEER_STATE_ONLINE,        /* may last for ever */
+    PEER_STATE_DISCONNECTING, /* until the link is down */
+    PEER_STATE_IDLE,          /* on_demand, every, when_seen: between sessions */
+};
+
+/* Why a peer is where it is: stable codes of `status/link`. */
+enum reason {
+    REASON_OK,
+    REASON_STARTING,
+    REASON_DISABLED,
+    REASON_NO_BUS,
+    REASON_NO_BLUEZ,
+    REASON_ACCESS_DENIED,
+    REASON_NO_ADAPTER,
+    REASON_ADAPTER_OFF,
+    REASON_RFKILL,
+    REASON_SCAN_FAILED,
+    REASON_NOT_HEARD,
+    REASON_CHOOSING,
+    REASON_QUEUED,
+    REASON_NO_SLOT,
+    REASON_CONNECTING,
+    REASON_RESOLVING,
+    REASON_CONFIGURING,
+    REASON_LINK_LOST,
+    REASON_CONNECT_FAILED,
+    REASON_CONNECT_TIMEOUT,
+    REASON_BUSY_ELSEWHERE,
+    REASON_AUTH_FAILED,
+    REASON_NO_SERVICES,
+    REASON_RESOLVE_FAILED,
+    REASON_GATT_MISSING,
+    REASON_SUBSCRIBE_FAILED,
+    REASON_STOPPING,
+};
+
+/* A peer's object at one adapter. */
+struct sighting {
+    uint32_t adapter, device; /* device 0: free */
+    int16_t rssi;
+    uint64_t heard_us; /* 0: never (a remembered object) */
+    int64_t heard_real_us;
+    bool connected;
+};
+
+/* One entry of the file's `characteristics`. */
+struct entry {
+    const struct characteristic_settings *settings; /* borrowed */
+    struct peer *peer;                              /* borrowed */
+    char *topic;                                    /* owned */
+    uint32_t source;                                /* index in the peer's sources, or NO_SOURCE */
+    uint32_t next;        /* of the entries on the same source, or NO_SOURCE */
+    uint64_t read_due_us; /* TIME_NEVER: no periodic read */
+    const char *missing;  /* why there is no source on this link, or NULL */
+    uint64_t values, malformed;
+    /* the last value, for who joins two halves later (merge, on change) */
+};
+
+#define NO_SOURCE UINT32_MAX
+
+/* One characteristic at the peer, shared by all entries that name it. */
+struct source {
+    uint16_t handle; /* 0: free */
+    uint16_t flags;
+    uint32_t subscription; /* number of the current subscription; 0: none */
+    uint32_t first_entry;
+    bool wanted;     /* some entry subscribes */
+    bool subscribed; /* confirmed on this link */
+};
+
+enum op_kind { OP_KIND_READ, OP_KIND_WRITE };
+
+struct gatt_op {
+    struct gatt_op *next;
+    enum op_kind kind;
+    uint32_t entry;
+    uint32_t id;             /* of the action, once it runs */
+    struct command *command; /* owned; NULL: nobody asked */
+    bool publish_assumed;    /* a write that nothing reads back */
+    bool response;           /* decided when it runs */
+    uint64_t queue_us;       /* must have started by then; TIME_NEVER */
+    uint64_t deadline_us;    /* must have ended by then */
+    size_t length;
+    uint8_t data[]; /* of a write */
+};
+
+struct peer {
+    struct gateway *gateway; /* borrowed */
+    uint32_t index;
+    const struct device_settings *settings; /* borrowed */
+    char *topic_availability, *topic_link;  /* owned */
+    char *log_area;                         /* owned: "peer kitchen" */
+
+    enum peer_state state;
+    enum reason reason;
+    char why[192];
+    uint64_t since_us;
+    int64_t since_real_us;
+    uint32_t generation;
+    uint64_t deadline_us; /* of the state */
+    uint64_t attempt_us;  /* of the whole bring-up */
+
+    /* who it is */
+    bool bound; /* `address` is known */
+    struct bt_address address;
+    enum bt_address_type address_type;
+    struct {
+        uint32_t device, adapter; /* device 0: none yet */
+        struct bt_address address;
+        enum bt_address_type address_type;
+        int16_t rssi;
+        uint64_t until_us;
+    } candidate;
+    struct sighting sightings[MAX_ADAPTERS];
+    int16_t rssi;
+    uint64_t heard_us;
+    int64_t heard_real_us;
+
+    /* the link */
+    uint32_t adapter, device; /* of the attempt or link; 0: none */
+    bool blind;               /* connecting without having heard it */
+    bool link_up;
+    uint32_t subscribed_device; /* the object that the subscriptions belong to */
+    uint32_t wait_op;           /* the operation whose answer the state waits for */
+    uint16_t mtu;
+    uint32_t configuring; /* the source being subscribed */
+    struct {
+        enum reason reason;
+        bool failure, slow;
+    } after; /* what follows DISCONNECTING; the words stand in `why` already */
+
+    /* failures */
+    unsigned failures; /* in a row */
+    uint64_t attempts; /* connects since the last success */
+    uint64_t retry_us;
+    bool retry_slow; /* an advertisement does not shorten it */
+    uint64_t shortcut_us;
+    uint64_t blind_us;         /* no blind attempt before */
+    uint64_t cache_cleared_us; /* 0: never */
+    bool clear_cache;          /* once disconnected */
+    uint64_t reconnects;
+
+    struct entry *entries; /* owned */
+    size_t n_entries;
+    struct source *sources; /* owned; as many as entries */
+    struct gatt_op *ops;    /* owned; waiting, first in first out */
+    size_t n_ops;
+    struct gatt_op *op; /* owned; running */
+
+    bool link_dirty;
+    bool availability_known, available; /* as published last */
+    uint64_t link_published_us;
+    int16_t rssi_published;
+    uint64_t malformed_logged_us;
+};
+
+enum command_kind { COMMAND_KIND_SET, COMMAND_KIND_GET };
+
+/* What somebody asked for over MQTT. Exactly one answer: command_answer_...() frees it. */
+struct command {
+    enum command_kind kind;
+    char *reply_topic; /* owned */
+    char *id;          /* owned: the id that came in, as JSON text; NULL: none (set, get) */
+    void *correlation; /* owned; MQTT 5 */
+    size_t correlation_length;
+    uint64_t started_us;
+};
+
+struct device_key;  /* device number -> peer */
+struct address_key; /* address -> peer */
+struct id_key;      /* id -> peer */
+
+struct gateway {
+    const struct settings *settings; /* borrowed */
+    const char *version;             /* borrowed */
+    uint64_t random;
+    struct now now;          /* of the current call */
+    struct actions *actions; /* of the current call */
+    uint64_t next_us;        /* no deadline is earlier */
+    struct now started;
+    uint32_t op_ids, subscription_ids;
+
+    bool bluez_up;
+    enum reason bluez_reason; /* while it is not */
+    char bluez_text[128];
+    char bluez_version[32];
+    struct adapter adapters[MAX_ADAPTERS];
+    bool links_dirty; /* some peer has link_dirty */
+    bool schedule;    /* somebody's chance to connect changed */
+
+    struct peer *peers; /* owned */
+    size_t n_peers;
+    size_t n_unbound;              /* enabled ones that have no address yet */
+    struct device_key *devices;    /* owned: objects of our peers by number */
+    struct address_key *addresses; /* owned: bound peers by address */
+    struct id_key *ids;            /* owned: peers by the file's id */
+
+    struct outbox *outbox; /* owned */
+    bool broker_up, broker_v5;
+    uint32_t max_packet;
+    struct strbuf payload; /* scratch */
+    bool stopping;
+    uint64_t stop_us;
+    uint64_t health_us;
+    char *topic_status, *topic_info, *topic_devices, *topic_health, *topic_event; /* owned */
+    struct {
+        uint64_t notifications, reads, writes, malformed, commands, retained_commands,
+            stale_answers, rejected, messages;
+    } counts;
+};
+
+/* gateway.c */
+void gateway_arm(struct gateway *gateway, uint64_t at_us);
+uint64_t gateway_in(const struct gateway *gateway, uint64_t ms); /* now + ms, armed by the caller */
+uint32_t gateway_random(struct gateway *gateway, uint32_t below);
+uint32_t gateway_next_op(struct gateway *gateway);
+/* queues a message and sends what may go; a failure is counted */
+void gateway_put(struct gateway *gateway, const struct outbox_put *put);
+void gateway_pump(struct gateway *gateway);
+struct peer *gateway_find_peer(struct gateway *gateway, const char *id, size_t length);
+struct peer *gateway_peer_of_device(struct gateway *gateway, uint32_t device);
+int gateway_add_device(struct gateway *gateway, uint32_t device, struct peer *peer);
+void gateway_remove_device(struct gateway *gateway, uint32_t device);
+struct peer *gateway_peer_of_address(struct gateway *gateway, const struct bt_address *address);
+int gateway_add_address(struct gateway *gateway, struct peer *peer);
+
+/* adapter.c */
+struct adapter *adapter_find(struct gateway *gateway, uint32_t id);
+void adapter_changed(struct gateway *gateway, const struct adapter_info *info);
+void adapter_gone(struct gateway *gateway, uint32_t id);
+void adapter_all_gone(struct gateway *gateway);
+void adapter_scan_result(struct gateway *gateway, const struct event *event);
+void adapter_power_result(struct gateway *gateway, const struct event *event);
+/* what is due now; re-arms the rest */
+void adapter_timer(struct gateway *gateway);
+/* power, scanning and the connector after anything changed */
+void adapter_schedule(struct gateway *gateway);
+void adapter_release(struct gateway *gateway, struct peer *peer); /* the connect token */
+size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter);
+/* why nothing can be heard at all, or REASON_OK; for people in *ret_why */
+enum reason adapter_trouble(const struct gateway *gateway, char *why, size_t size);
+
+/* peer.c */
+MUST_CHECK
+int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
+              const struct device_settings *settings);
+void peer_done(struct peer *peer);
+const char *peer_state_name(enum peer_state state);
+const char *reason_name(enum reason reason);
+void peer_start(struct peer *peer);
+void peer_device(struct peer *peer,
+                 const struct device_info *info);                   /* about an object of its own */
+void peer_offer(struct peer *peer, const struct device_info *info); /* an object that may be it */
+void peer_device_gone(struct peer *peer, uint32_t device);
+void peer_link(struct peer *peer, uint32_t adapter, uint32_t device, bool connected);
+void peer_connect_result(struct peer *peer, const struct event *event);
+void peer_disconnect_result(struct peer *peer, const struct event *event);
+void peer_resolve_result(struct peer *peer, const struct event *event);
+void peer_subscribe_result(struct peer *peer, const struct event *event);
+void peer_subscription_lost(struct peer *peer, const struct event *event);
+void peer_services_changed(struct peer *peer);
+void peer_bluez_down(struct peer *peer);
+void peer_timer(struct peer *peer);
+void peer_reconsider(struct peer *peer); /* the world changed around a peer that has no link */
+void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind);
+void peer_give_way(struct peer *peer); /* cancels a blind attempt */
+void peer_stop(struct peer *peer);
+bool peer_wants_link(const struct peer *peer);
+/* the best sighting for a connection; heard only, or any object */
+const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard);
+
+/* resolve.c: the peer's GATT tree against the entries */
+struct resolve_outcome {
+    size_t found, missing;
+    char why[160];  /* about the first missing one */
+    bool ambiguous; /* that is why: clearing the cache would not help */
+};
+void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
+                     struct resolve_outcome *ret_outcome);
+
+/* ops.c; what they cannot do is answered to the command */
+void ops_read(struct peer *peer, uint32_t entry, struct command *command_take);
+void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
+               struct command *command_take);
+void ops_run(struct peer *peer);       /* starts the next one if the link is ready */
+void ops_link_lost(struct peer *peer); /* the running one fails, the others wait on */
+void ops_cancel_all(struct peer *peer, const char *code, const char *message);
+void ops_result(struct peer *peer, const struct event *event);
+void ops_timer(struct peer *peer);
+
+/* command.c */
+struct command *command_new(struct gateway *gateway, enum command_kind kind,
+                            const char *reply_topic, const struct event *event);
+struct command *command_free(struct command *command);
+/* both answer and free; NULL is nobody */
+void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json);
+void command_answer_error(struct gateway *gateway, struct command *command, const char *code,
+                          int att, const char *format, ...) PRINTF_LIKE(5, 6);
+void command_answer_status(struct gateway *gateway, struct command *command,
+                           const struct bt_result *result);
+
+/* publish.c */
+void publish_value(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
+                   bool assumed);
+/* all entries of a source */
+void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length);
+
+/* router.c */
+MUST_CHECK
+int router_subscribe(struct gateway *gateway, struct peer *peer);
+void router_message(struct gateway *gateway, const struct event *event);
+
+/* status.c */
+char *status_topic(const struct settings *settings, const char *last); /* owned: bridge topics */
+void status_link(struct peer *peer);         /* availability and link, if they changed */
+void status_link_again(struct peer *peer);   /* both, whatever was said before */
+void status_bridge(struct gateway *gateway); /* info and devices */
+void status_online(struct gateway *gateway, bool online);
+void status_health(struct gateway *gateway);
+void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
+                  const char *reason, const char *text);
+
+/* match.c */
+bool match_device(const struct match_settings *match, const struct device_info *info);
+
+/* backoff.c: the wait before attempt number `failures` + 1 */
+uint64_t backoff_ms(unsigned failures, uint64_t min_ms, uint64_t max_ms, uint32_t random);
