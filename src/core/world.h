@@ -356,6 +356,22 @@ void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind
 void peer_give_way(struct peer *peer); /* cancels a blind attempt */
 void peer_stop(struct peer *peer);
 bool peer_wants_link(const struct peer *peer);
+/* only for peer.c, session.c and sighting.c */
+void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reason,
+                      const char *format, ...) PRINTF_LIKE(4, 5);
+void peer_consider(struct peer *peer); /* absent, ready or still in backoff? */
+void peer_forget_link(struct peer *peer);
+/* an attempt or link came to a bad end: backoff; `slow` ones are not shortened by advertisements */
+void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why);
+/* a blind attempt that came to nothing is no failure */
+void peer_blind_ended(struct peer *peer, uint64_t again_ms);
+/* ends a link, or cancels a Connect (BlueZ would go on with it otherwise and succeed later) */
+void peer_disconnect(struct peer *peer, enum reason reason, bool failure, bool slow,
+                     const char *why);
+void peer_disconnected(struct peer *peer); /* the link is down, as was asked */
+struct sighting *peer_find_sighting(struct peer *peer, uint32_t device);
+void peer_forget_sighting(struct peer *peer, struct sighting *sighting);
+void peer_bind(struct peer *peer); /* the best candidate it is */
 /* the best sighting for a connection; heard only, or any object */
 const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard);
 

@@ -1,0 +1,399 @@
+/*
+ * A peer's way from Connect to online, and what becomes of its link: connecting, resolving,
+ * subscribing, loss. Answers that are not what the state waits for change nothing.
+ */
+#include "core/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- connecting ---- */
+
+static void resolve(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    struct action *action = actions_add(gateway->actions, ACTION_RESOLVE);
+
+    adapter_release(gateway, peer);
+    peer->blind = false;
+    peer->wait_op = gateway_next_op(gateway);
+    action->op = (struct op){peer->index, peer->generation, peer->wait_op};
+    action->adapter = peer->adapter;
+    action->device = peer->device;
+    peer->deadline_us = gateway_in(gateway, RESOLVE_MS);
+    gateway_arm(gateway, peer->deadline_us);
+    peer_enter_state(peer, PEER_STATE_RESOLVING, REASON_RESOLVING,
+                     "connected; finding out the peer's services");
+}
+
+static void take_link(struct peer *peer, uint32_t adapter, uint32_t device)
+{
+    if (peer->subscribed_device && peer->subscribed_device != device)
+        for (size_t i = 0; i < peer->n_entries; i++)
+            peer->sources[i].subscription = 0;
+    peer->subscribed_device = device;
+    peer->adapter = adapter;
+    peer->device = device;
+    peer->link_up = true;
+    resolve(peer);
+}
+
+static void begin_attempt(struct peer *peer)
+{
+    peer->generation++;
+    peer->attempts++;
+    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
+    gateway_arm(peer->gateway, peer->attempt_us);
+}
+
+void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind)
+{
+    struct gateway *gateway = peer->gateway;
+
+    begin_attempt(peer);
+    peer->blind = blind;
+    if (sighting->connected) {
+        take_link(peer, sighting->adapter, sighting->device);
+        return;
+    }
+    struct action *action = actions_add(gateway->actions, ACTION_CONNECT);
+    peer->adapter = sighting->adapter;
+    peer->device = sighting->device;
+    peer->wait_op = gateway_next_op(gateway);
+    action->op = (struct op){peer->index, peer->generation, peer->wait_op};
+    action->adapter = peer->adapter;
+    action->device = peer->device;
+    peer->deadline_us = gateway_in(gateway, CONNECT_MS);
+    gateway_arm(gateway, peer->deadline_us);
+    if (blind) /* to the outside it is absent still, and the words stay */
+        peer_enter_state(peer, PEER_STATE_CONNECTING, peer->reason, "%s", peer->why);
+    else
+        peer_enter_state(peer, PEER_STATE_CONNECTING, REASON_CONNECTING, "connecting (RSSI %d dBm)",
+                         sighting->rssi);
+}
+
+void peer_give_way(struct peer *peer)
+{
+    peer->blind_us = gateway_in(peer->gateway, ADVERT_SHORTCUT_MS);
+    peer_disconnect(peer, peer->reason, false, false, peer->why);
+}
+
+static void connect_error(struct peer *peer, const struct bt_result *result)
+{
+    char text[sizeof(peer->why)];
+    const char *words = result->text ? result->text : bt_status_name(result->status);
+
+    switch (result->status) {
+    case BT_STATUS_IN_PROGRESS:
+        peer_disconnect(peer, REASON_BUSY_ELSEWHERE, true, false,
+                        "BlueZ is already connecting to it, asked by another program");
+        return;
+    case BT_STATUS_GONE:
+        /* the object vanished (a resolvable address, say): wait to hear the peer again */
+        peer_forget_link(peer);
+        peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NOT_HEARD, "BlueZ has forgotten it");
+        peer_consider(peer);
+        return;
+    case BT_STATUS_AUTH_FAILED:
+    case BT_STATUS_NOT_PAIRED:
+    case BT_STATUS_NOT_AUTHORIZED:
+        snprintf(text, sizeof(text), "it refuses us without pairing (%s)", words);
+        peer_fail(peer, REASON_AUTH_FAILED, true, text);
+        return;
+    case BT_STATUS_ACCESS_DENIED:
+        snprintf(text, sizeof(text), "D-Bus or AppArmor forbids to connect (%s)", words);
+        peer_fail(peer, REASON_ACCESS_DENIED, true, text);
+        return;
+    case BT_STATUS_NOT_READY:
+        snprintf(text, sizeof(text), "the adapter cannot connect now (%s)", words);
+        peer->failures -= peer->failures > 0; /* says nothing about the peer */
+        peer_fail(peer, REASON_ADAPTER_OFF, false, text);
+        return;
+    case BT_STATUS_OK:
+    case BT_STATUS_FAILED:
+    case BT_STATUS_CANCELLED:
+    case BT_STATUS_NOT_CONNECTED:
+    case BT_STATUS_NOT_PERMITTED:
+    case BT_STATUS_NOT_SUPPORTED:
+    case BT_STATUS_INVALID_LENGTH:
+    case BT_STATUS_INVALID_ARGUMENT:
+    case BT_STATUS_ATT_ERROR:
+    case BT_STATUS_BLOCKED:
+    case BT_STATUS_TIMEOUT:
+    case BT_STATUS_LOST:
+    case BT_STATUS_NO_SERVICES: break;
+    }
+    snprintf(text, sizeof(text), "the connection could not be made (%s)", words);
+    peer_fail(peer, REASON_CONNECT_FAILED, false, text);
+}
+
+void peer_connect_result(struct peer *peer, const struct event *event)
+{
+    if (peer->state != PEER_STATE_CONNECTING || event->op.id != peer->wait_op)
+        return;
+    if (event->result.status == BT_STATUS_OK) {
+        /* BlueZ may say yes and have no link: Connected must follow */
+        peer->deadline_us = gateway_in(peer->gateway, CONNECT_SETTLE_MS);
+        gateway_arm(peer->gateway, peer->deadline_us);
+        return;
+    }
+    if (peer->blind && event->result.status != BT_STATUS_GONE)
+        peer_blind_ended(peer, BLIND_RETRY_MS);
+    else
+        connect_error(peer, &event->result);
+}
+
+/* ---- the link ---- */
+
+static void link_lost(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    bool stable = gateway->now.mono_us - peer->since_us >= MS_TO_US(STABLE_MS);
+
+    if (peer->state != PEER_STATE_ONLINE) {
+        peer_fail(peer, REASON_LINK_LOST, false, "the link was lost while setting it up");
+        return;
+    }
+    actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "link lost");
+    status_event(gateway, "disconnected", peer, "link_lost", "the link was lost");
+    if (!stable) {
+        peer_fail(peer, REASON_LINK_LOST, false, "the link was lost soon after it was made");
+        return;
+    }
+    peer->failures = 0;
+    peer_forget_link(peer);
+    peer->blind_us = 0; /* a known peer: try at once */
+    peer->retry_us = 0;
+    peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST, "the link was lost");
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        peer->sightings[i].heard_us = 0; /* what was heard before the link says nothing now */
+}
+
+static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)
+{
+    switch (peer->state) {
+    case PEER_STATE_CONNECTING:
+        if (device == peer->device)
+            take_link(peer, adapter, device);
+        break;
+    case PEER_STATE_ABSENT:
+    case PEER_STATE_READY:
+    case PEER_STATE_BACKOFF: /* somebody else connected, or it was connected at our start */
+        if (peer_wants_link(peer) && peer->gateway->bluez_up) {
+            begin_attempt(peer);
+            take_link(peer, adapter, device);
+        }
+        break;
+    case PEER_STATE_DISCONNECTING: /* the Connect we cancelled was faster; the Disconnect ends it */
+        if (device == peer->device)
+            peer->link_up = true;
+        break;
+    case PEER_STATE_DISABLED:
+    case PEER_STATE_RESOLVING:
+    case PEER_STATE_PAIRING:
+    case PEER_STATE_CONFIGURING:
+    case PEER_STATE_ONLINE:
+    case PEER_STATE_IDLE: break;
+    }
+}
+
+static void link_went(struct peer *peer, uint32_t device)
+{
+    if (device != peer->device)
+        return;
+    switch (peer->state) {
+    case PEER_STATE_RESOLVING:
+    case PEER_STATE_PAIRING:
+    case PEER_STATE_CONFIGURING:
+    case PEER_STATE_ONLINE: link_lost(peer); break;
+    case PEER_STATE_DISCONNECTING:
+        peer->link_up = false;
+        peer_disconnected(peer);
+        break;
+    case PEER_STATE_CONNECTING: /* there was none yet: Connect's reply or the deadline decides */
+    case PEER_STATE_DISABLED:
+    case PEER_STATE_ABSENT:
+    case PEER_STATE_READY:
+    case PEER_STATE_BACKOFF:
+    case PEER_STATE_IDLE: break;
+    }
+}
+
+void peer_link(struct peer *peer, uint32_t adapter, uint32_t device, bool connected)
+{
+    struct sighting *sighting = peer_find_sighting(peer, device);
+
+    if (sighting)
+        sighting->connected = connected;
+    if (connected)
+        link_came(peer, adapter, device);
+    else
+        link_went(peer, device);
+}
+
+static bool may_clear_cache(const struct peer *peer)
+{
+    return !peer->cache_cleared_us ||
+           peer->gateway->now.mono_us - peer->cache_cleared_us >= MS_TO_US(CACHE_CLEAR_MS);
+}
+
+static void subscribe_next(struct peer *peer);
+
+void peer_resolve_result(struct peer *peer, const struct event *event)
+{
+    struct resolve_outcome outcome;
+    char why[sizeof(peer->why)];
+
+    if (peer->state != PEER_STATE_RESOLVING || event->op.id != peer->wait_op)
+        return;
+    if (event->result.status == BT_STATUS_NO_SERVICES) {
+        peer->clear_cache = may_clear_cache(peer);
+        peer_disconnect(peer, REASON_NO_SERVICES, true, !peer->clear_cache,
+                        "the peer shows no services");
+        return;
+    }
+    if (event->result.status != BT_STATUS_OK) {
+        snprintf(why, sizeof(why), "its services could not be read (%s)",
+                 event->result.text ? event->result.text : bt_status_name(event->result.status));
+        peer_disconnect(peer, REASON_RESOLVE_FAILED, true, false, why);
+        return;
+    }
+    peer->mtu = event->resolved.mtu;
+    resolve_sources(peer, event->resolved.characteristics, event->resolved.n_characteristics,
+                    &outcome);
+    if (outcome.missing && !outcome.ambiguous && may_clear_cache(peer)) {
+        /* BlueZ may show a tree of long ago: forget it once and look again */
+        peer->clear_cache = true;
+        peer_disconnect(peer, REASON_GATT_MISSING, true, false, outcome.why);
+        return;
+    }
+    if (outcome.missing && !outcome.found) {
+        peer_disconnect(peer, REASON_GATT_MISSING, true, true, outcome.why);
+        return;
+    }
+    if (outcome.missing)
+        actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "%s (%zu of %zu)",
+                    outcome.why, outcome.missing, peer->n_entries);
+    peer->configuring = 0;
+    peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing");
+    subscribe_next(peer);
+}
+
+static void online(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    char took[32];
+
+    time_format_duration(ATTEMPT_MS - (peer->attempt_us - gateway->now.mono_us) / 1000, took,
+                         sizeof(took));
+    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "online after %s (MTU %u)", took,
+                peer->mtu);
+    peer->wait_op = 0;
+    peer->reconnects++;
+    peer->attempts = 0;
+    peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
+    status_event(gateway, "connected", peer, "ok", "connected and subscribed");
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        struct entry *entry = &peer->entries[i];
+
+        if (entry->settings->read_every_ms && entry->source != NO_SOURCE) {
+            entry->read_due_us = gateway_in(gateway, entry->settings->read_every_ms);
+            gateway_arm(gateway, entry->read_due_us);
+        }
+        if (entry->settings->read_on_connect && entry->source != NO_SOURCE)
+            ops_read(peer, i, NULL);
+    }
+    ops_run(peer);
+}
+
+static void subscribe_next(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    struct source *source = NULL;
+
+    for (; peer->configuring < peer->n_entries; peer->configuring++) {
+        source = &peer->sources[peer->configuring];
+        if (source->handle && source->wanted && !source->subscribed)
+            break;
+    }
+    if (peer->configuring == peer->n_entries) {
+        online(peer);
+        return;
+    }
+    if (!source->subscription) {
+        if (++gateway->subscription_ids == 0)
+            gateway->subscription_ids = 1;
+        source->subscription = gateway->subscription_ids;
+    }
+    struct action *action = actions_add(gateway->actions, ACTION_SUBSCRIBE);
+    peer->wait_op = gateway_next_op(gateway);
+    action->op = (struct op){peer->index, peer->generation, peer->wait_op};
+    action->adapter = peer->adapter;
+    action->device = peer->device;
+    action->subscribe.handle = source->handle;
+    action->subscribe.subscription = source->subscription;
+    action->subscribe.source = peer->configuring;
+    action->subscribe.socket = peer->entries[source->first_entry].settings->notify == NOTIFY_SOCKET;
+    peer->deadline_us = gateway_in(gateway, SUBSCRIBE_MS);
+    gateway_arm(gateway, peer->deadline_us);
+}
+
+void peer_subscribe_result(struct peer *peer, const struct event *event)
+{
+    const struct bt_result *result = &event->result;
+    char why[sizeof(peer->why)];
+
+    if (peer->state != PEER_STATE_CONFIGURING || event->op.id != peer->wait_op)
+        return;
+    struct source *source = &peer->sources[peer->configuring];
+    const char *id = peer->entries[source->first_entry].settings->id;
+    if (result->status == BT_STATUS_OK) {
+        source->subscribed = true;
+    } else if (result->status == BT_STATUS_NOT_SUPPORTED) {
+        for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
+            peer->entries[i].missing = "the peer offers no notifications for it";
+        actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                    "%s offers neither notify nor indicate: it cannot be subscribed", id);
+        source->wanted = false;
+    } else {
+        bool refused =
+            result->status == BT_STATUS_ATT_ERROR || result->status == BT_STATUS_NOT_PAIRED ||
+            result->status == BT_STATUS_NOT_AUTHORIZED || result->status == BT_STATUS_NOT_PERMITTED;
+        snprintf(why, sizeof(why), "subscribing to %s failed (%s)", id,
+                 result->text ? result->text : bt_status_name(result->status));
+        peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, refused, why);
+        return;
+    }
+    peer->configuring++;
+    subscribe_next(peer);
+}
+
+void peer_subscription_lost(struct peer *peer, const struct event *event)
+{
+    if (event->value.source >= peer->n_entries)
+        return;
+    struct source *source = &peer->sources[event->value.source];
+    if (!source->subscription || source->subscription != event->value.subscription)
+        return;
+    source->subscribed = false;
+    if (peer->state != PEER_STATE_ONLINE)
+        return; /* setting up does it anyway */
+    actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                "a subscription ended by itself: subscribing again");
+    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
+    peer->configuring = 0;
+    peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing again");
+    subscribe_next(peer);
+}
+
+void peer_services_changed(struct peer *peer)
+{
+    if (peer->state != PEER_STATE_ONLINE && peer->state != PEER_STATE_CONFIGURING)
+        return;
+    actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area,
+                "its services changed: looking again");
+    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
+    for (size_t i = 0; i < peer->n_entries; i++)
+        peer->sources[i].subscribed = false;
+    resolve(peer);
+}

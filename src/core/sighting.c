@@ -1,0 +1,206 @@
+/*
+ * A peer's objects at BlueZ, one per adapter: when each was heard, how well, and, for an entry
+ * without an address, which of those that fit it becomes.
+ */
+#include "core/world.h"
+
+/* ---- sightings ---- */
+
+struct sighting *peer_find_sighting(struct peer *peer, uint32_t device)
+{
+    for (size_t i = 0; device && i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device == device)
+            return &peer->sightings[i];
+    return NULL;
+}
+
+static bool heard_lately(const struct peer *peer, const struct sighting *sighting)
+{
+    return sighting->heard_us &&
+           peer->gateway->now.mono_us - sighting->heard_us < MS_TO_US(HEARD_MS);
+}
+
+const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard)
+{
+    const struct sighting *best = NULL;
+
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        const struct sighting *sighting = &peer->sightings[i];
+        const struct adapter *on = adapter_find(peer->gateway, sighting->adapter);
+
+        if (!sighting->device || (adapter && sighting->adapter != adapter) || !on || !on->used ||
+            (heard && !heard_lately(peer, sighting)))
+            continue;
+        if (!best || sighting->rssi > best->rssi)
+            best = sighting;
+    }
+    return best;
+}
+
+void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
+{
+    gateway_remove_device(peer->gateway, sighting->device);
+    if (peer->subscribed_device == sighting->device) {
+        peer->subscribed_device = 0; /* the object's subscriptions went with it */
+        for (size_t i = 0; i < peer->n_entries; i++)
+            peer->sources[i].subscription = 0;
+    }
+    *sighting = (struct sighting){0};
+}
+
+/* ---- objects of BlueZ ---- */
+
+static void heard(struct peer *peer, struct sighting *sighting, const struct device_info *info)
+{
+    struct gateway *gateway = peer->gateway;
+    uint64_t now = gateway->now.mono_us;
+
+    peer->heard_us = sighting->heard_us = now;
+    peer->heard_real_us = sighting->heard_real_us = gateway->now.real_us;
+    if (info->rssi != RSSI_UNKNOWN)
+        peer->rssi = sighting->rssi = info->rssi;
+    if (peer->rssi != peer->rssi_published &&
+        now - peer->link_published_us >= MS_TO_US(RSSI_REPUBLISH_MS))
+        peer->link_dirty = gateway->links_dirty = true;
+    if (peer->state == PEER_STATE_BACKOFF && !peer->retry_slow &&
+        peer->retry_us > gateway_in(gateway, ADVERT_RETRY_MS) &&
+        (!peer->shortcut_us || now - peer->shortcut_us >= MS_TO_US(ADVERT_SHORTCUT_MS))) {
+        peer->shortcut_us = now;
+        peer->retry_us = gateway_in(gateway, ADVERT_RETRY_MS);
+        gateway_arm(gateway, peer->retry_us);
+    }
+}
+
+void peer_device(struct peer *peer, const struct device_info *info)
+{
+    struct sighting *sighting = peer_find_sighting(peer, info->device);
+
+    if (!sighting)
+        return;
+    if (info->heard)
+        heard(peer, sighting, info);
+    if (info->connected != sighting->connected)
+        peer_link(peer, info->adapter, info->device, info->connected);
+    if (info->heard && peer->state == PEER_STATE_ABSENT)
+        peer_consider(peer);
+}
+
+/* A new object of a peer that has its address: one more sighting. */
+static void add_sighting(struct peer *peer, const struct device_info *info)
+{
+    struct sighting *sighting = NULL;
+
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        if (peer->sightings[i].device && peer->sightings[i].adapter == info->adapter) {
+            sighting = &peer->sightings[i]; /* a second object at the same adapter: the newer one */
+            peer_forget_sighting(peer, sighting);
+            break;
+        }
+        if (!peer->sightings[i].device && !sighting)
+            sighting = &peer->sightings[i];
+    }
+    if (!sighting || gateway_add_device(peer->gateway, info->device, peer) < 0)
+        return;
+    *sighting =
+        (struct sighting){.adapter = info->adapter, .device = info->device, .rssi = RSSI_UNKNOWN};
+    peer->gateway->schedule = true; /* a blind attempt is possible now */
+    peer_device(peer, info);
+}
+
+void peer_bind(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    char address[BT_ADDRESS_TEXT_SIZE];
+    struct device_info info = {.adapter = peer->candidate.adapter,
+                               .device = peer->candidate.device,
+                               .address = peer->candidate.address,
+                               .address_type = peer->candidate.address_type,
+                               .rssi = peer->candidate.rssi,
+                               .heard = true};
+
+    peer->candidate.device = 0;
+    if (gateway_peer_of_address(gateway, &info.address)) {
+        peer_consider(peer); /* another entry was faster */
+        return;
+    }
+    peer->address = info.address;
+    peer->address_type = info.address_type;
+    if (gateway_add_address(gateway, peer) < 0)
+        return;
+    peer->bound = true;
+    gateway->n_unbound--;
+    bt_address_format(&peer->address, address);
+    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s (RSSI %d dBm)", address,
+                info.rssi);
+    add_sighting(peer, &info);
+}
+
+void peer_offer(struct peer *peer, const struct device_info *info)
+{
+    if (!peer->settings->enabled)
+        return;
+    if (peer->bound) {
+        if (!peer->settings->match.has_address_type ||
+            peer->settings->match.address_type == info->address_type)
+            add_sighting(peer, info);
+        return;
+    }
+    if (peer->candidate.device && peer->candidate.device != info->device &&
+        peer->candidate.rssi >= info->rssi)
+        return;
+    if (!peer->candidate.device) {
+        peer->candidate.until_us = gateway_in(peer->gateway, BIND_WINDOW_MS);
+        gateway_arm(peer->gateway, peer->candidate.until_us);
+    }
+    peer->candidate.device = info->device;
+    peer->candidate.adapter = info->adapter;
+    peer->candidate.address = info->address;
+    peer->candidate.address_type = info->address_type;
+    peer->candidate.rssi = info->rssi;
+    peer_reconsider(peer);
+}
+
+void peer_device_gone(struct peer *peer, uint32_t device)
+{
+    struct sighting *sighting = peer_find_sighting(peer, device);
+
+    if (!sighting)
+        return;
+    if (peer->device == device) {
+        switch (peer->state) {
+        case PEER_STATE_CONNECTING: /* the Connect may never be answered */
+            peer_forget_link(peer);
+            peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NOT_HEARD, "BlueZ has forgotten it");
+            break;
+        case PEER_STATE_DISABLED:
+        case PEER_STATE_ABSENT:
+        case PEER_STATE_READY:
+        case PEER_STATE_BACKOFF:
+        case PEER_STATE_IDLE: break;
+        case PEER_STATE_RESOLVING:
+        case PEER_STATE_PAIRING:
+        case PEER_STATE_CONFIGURING:
+        case PEER_STATE_ONLINE:
+        case PEER_STATE_DISCONNECTING: peer_link(peer, sighting->adapter, device, false); break;
+        }
+    }
+    peer_forget_sighting(peer, sighting);
+    peer_reconsider(peer);
+}
+
+void peer_bluez_down(struct peer *peer)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device)
+            peer_forget_sighting(peer, &peer->sightings[i]);
+    peer->candidate.device = 0;
+    if (peer->state == PEER_STATE_DISABLED)
+        return;
+    if (peer->state == PEER_STATE_ONLINE)
+        status_event(peer->gateway, "disconnected", peer, "no_bluez", "BlueZ went away");
+    peer_forget_link(peer);
+    peer->retry_us = 0;
+    peer->blind_us = 0;
+    peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NO_BLUEZ, "BlueZ went away");
+    peer_consider(peer);
+}
