@@ -92,6 +92,24 @@ def name_server_asked(pid):
     return False
 
 
+def reporting_into(directory):
+    """The environment in which sanitizers write their reports there, for reports()."""
+    options = f"log_path={directory}/report:exitcode=99"
+    thread = f"{options}:second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp"
+    return {"ASAN_OPTIONS": f"{options}:detect_leaks=1",
+            "UBSAN_OPTIONS": f"{options}:print_stacktrace=1",
+            "TSAN_OPTIONS": thread}
+
+
+def reports(directory):
+    """What sanitizers wrote."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(directory, "report.*"))):
+        with open(path, errors="replace") as report:
+            found.append(report.read())
+    return found
+
+
 class Process:
     """A child that dies with us, its output in a file."""
 
@@ -527,15 +545,8 @@ class House:
         return thing
 
     def program(self, name, arguments, env, before=()):
-        """Starts the program under test; sanitizers and valgrind report into our directory."""
-        report = os.path.join(self.dir, "report")
-        options = f"log_path={report}:exitcode=99"
-        suppressions = os.path.join(ROOT, "tests/tsan.supp")
-        thread = options + ":second_deadlock_stack=1"
-        if os.path.exists(suppressions):
-            thread += f":suppressions={suppressions}"
-        env = dict(env, ASAN_OPTIONS=options + ":detect_leaks=1",
-                   UBSAN_OPTIONS=options + ":print_stacktrace=1", TSAN_OPTIONS=thread)
+        """Starts the program under test."""
+        env = dict(env, **reporting_into(self.dir))
         process = Process(name, self.dir, [*before, *GATT2MQTT, *arguments], env)
         self.processes.append(process)
         return process
@@ -555,14 +566,6 @@ class House:
     def gateway(self, config, before=()):
         return self._own(Gateway(self, config, before))
 
-    def reports(self):
-        """What sanitizers wrote."""
-        found = []
-        for path in sorted(glob.glob(os.path.join(self.dir, "report.*"))):
-            with open(path, errors="replace") as report:
-                found.append(report.read())
-        return found
-
     def close(self):
         """Ends everything, last started first; gives what is to be complained about."""
         complaints = []
@@ -571,7 +574,7 @@ class House:
             if isinstance(thing, (Gateway, Simulator)) and status not in (0, -signal.SIGKILL):
                 complaints.append(f"{thing.process.name} ended with status {status}")
         self.closers = []
-        return complaints + self.reports()
+        return complaints + reports(self.dir)
 
     def logs(self):
         parts = []
