@@ -12,12 +12,16 @@ enum codec_error {
     CODEC_E_RANGE,     /* does not fit the field, or outside min..max */
     CODEC_E_TYPE,      /* a text where a number belongs, ... */
     CODEC_E_MISSING,   /* a field without value, default or const */
-    CODEC_E_LONG,      /* longer than `size` */
+    CODEC_E_LONG,      /* longer than `size`, or than the field */
+    CODEC_E_CONFLICT,  /* fields that share bits were given values that contradict */
 };
 
 /*
- * Decodes `data` into values[0 .. schema->n_fields - 1]. *ret_field (may be NULL) is the field at
- * fault when the result is a codec_error. 0 or a codec_error.
+ * Decodes `data` into values[0 .. schema->n_fields - 1]. A raw value that is `invalid`, NaN and the
+ * infinities give VALUE_NULL; a bool is true unless it is 0; NUL bytes at the end of a text are
+ * padding. Floats become the shortest DECIMAL that reads back the same, FLOAT where they are too
+ * large or too small for it. *ret_field (may be NULL) is the field at fault when the result is a
+ * codec_error (SIZE_MAX: none of them). 0 or a codec_error; `values` counts only with 0.
  */
 MUST_CHECK
 int codec_decode(const struct schema *schema, const uint8_t *data, size_t length,
@@ -25,12 +29,16 @@ int codec_decode(const struct schema *schema, const uint8_t *data, size_t length
 
 /*
  * Encodes values[0 .. n_fields - 1]; VALUE_ABSENT takes const or default. Numbers are rounded to
- * the nearest raw value; strings are accepted for enums. Bytes between fields are 0.
+ * the nearest raw value. Text is accepted where it can only mean one thing: an enum's name, a
+ * number, ON / OFF / true / false / 1 / 0 in any case for a bool, hex digits for bytes. VALUE_NULL
+ * is accepted where the field has `invalid`, or is a float. What would be read back as something
+ * else (the raw value of `invalid`) is out of range. Bytes between fields are 0.
  */
 MUST_CHECK
 int codec_encode(const struct schema *schema, const struct value *values, uint8_t *buf, size_t size,
                  size_t *ret_length, size_t *ret_field);
 
-/* a sentence for people: "needs at least 5 bytes, got 3" */
+/* a sentence for people: "needs at least 5 bytes, got 3"; `length` is that of the bytes decoded, or
+ * `size` when encoding */
 void codec_explain(const struct schema *schema, int error, size_t field, size_t length, char *buf,
                    size_t size);

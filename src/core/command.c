@@ -57,23 +57,23 @@ static struct json_writer begin(struct command *command, struct strbuf *out, con
 {
     struct json_writer w = json_writer_to(out);
 
-    json_object_begin(&w);
+    json_write_object_begin(&w);
     if (command->id) {
-        json_key(&w, "id");
-        json_raw(&w, command->id, strlen(command->id));
+        json_write_key(&w, "id");
+        json_write_raw(&w, command->id, strlen(command->id));
     }
-    json_key(&w, "op");
-    json_string(&w, kind_name(command->kind));
-    json_key(&w, "status");
-    json_string(&w, status);
+    json_write_key(&w, "op");
+    json_write_string(&w, kind_name(command->kind));
+    json_write_key(&w, "status");
+    json_write_string(&w, status);
     return w;
 }
 
 static void end(struct gateway *gateway, struct command *command, struct json_writer *w)
 {
-    json_key(w, "ms");
-    json_uint(w, (gateway->now.mono_us - command->started_us) / 1000);
-    json_object_end(w);
+    json_write_key(w, "ms");
+    json_write_uint(w, (gateway->now.mono_us - command->started_us) / 1000);
+    json_write_object_end(w);
     if (strbuf_ok(w->out)) {
         struct outbox_put put = {
             .topic = command->reply_topic,
@@ -98,8 +98,8 @@ void command_answer_ok(struct gateway *gateway, struct command *command, struct 
         return;
     struct json_writer w = begin(command, &out, "ok");
     if (data_json && data_json->length) {
-        json_key(&w, "data");
-        json_raw(&w, data_json->data, data_json->length);
+        json_write_key(&w, "data");
+        json_write_raw(&w, data_json->data, data_json->length);
     }
     end(gateway, command, &w);
 }
@@ -117,17 +117,17 @@ void command_answer_error(struct gateway *gateway, struct command *command, cons
     vsnprintf(message, sizeof(message), format, ap);
     va_end(ap);
     struct json_writer w = begin(command, &out, "error");
-    json_key(&w, "error");
-    json_object_begin(&w);
-    json_key(&w, "code");
-    json_string(&w, code);
-    json_key(&w, "message");
-    json_string(&w, message);
+    json_write_key(&w, "error");
+    json_write_object_begin(&w);
+    json_write_key(&w, "code");
+    json_write_string(&w, code);
+    json_write_key(&w, "message");
+    json_write_string(&w, message);
     if (att) {
-        json_key(&w, "att");
-        json_int(&w, att);
+        json_write_key(&w, "att");
+        json_write_int(&w, att);
     }
-    json_object_end(&w);
+    json_write_object_end(&w);
     end(gateway, command, &w);
 }
 

@@ -29,22 +29,22 @@ static void end(struct json_writer *w, char bracket)
     w->comma = true;
 }
 
-void json_object_begin(struct json_writer *w)
+void json_write_object_begin(struct json_writer *w)
 {
     begin(w, '{');
 }
 
-void json_object_end(struct json_writer *w)
+void json_write_object_end(struct json_writer *w)
 {
     end(w, '}');
 }
 
-void json_array_begin(struct json_writer *w)
+void json_write_array_begin(struct json_writer *w)
 {
     begin(w, '[');
 }
 
-void json_array_end(struct json_writer *w)
+void json_write_array_end(struct json_writer *w)
 {
     end(w, ']');
 }
@@ -98,7 +98,7 @@ static void quoted(struct strbuf *out, const char *text, size_t length)
     strbuf_putc(out, '"');
 }
 
-void json_key(struct json_writer *w, const char *key)
+void json_write_key(struct json_writer *w, const char *key)
 {
     before_item(w);
     quoted(w->out, key, strlen(key));
@@ -106,21 +106,21 @@ void json_key(struct json_writer *w, const char *key)
     w->comma = false;
 }
 
-void json_string(struct json_writer *w, const char *text)
+void json_write_string(struct json_writer *w, const char *text)
 {
     if (text)
-        json_string_n(w, text, strlen(text));
+        json_write_string_n(w, text, strlen(text));
     else
-        json_null(w);
+        json_write_null(w);
 }
 
-void json_string_n(struct json_writer *w, const char *text, size_t length)
+void json_write_string_n(struct json_writer *w, const char *text, size_t length)
 {
     before_item(w);
     quoted(w->out, text, length);
 }
 
-void json_hex(struct json_writer *w, const uint8_t *data, size_t length)
+void json_write_hex(struct json_writer *w, const uint8_t *data, size_t length)
 {
     before_item(w);
     strbuf_putc(w->out, '"');
@@ -142,72 +142,60 @@ static void integer(struct json_writer *w, bool negative, uint64_t magnitude)
         strbuf_putc(w->out, '"');
 }
 
-void json_int(struct json_writer *w, int64_t value)
+void json_write_int(struct json_writer *w, int64_t value)
 {
     integer(w, value < 0, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
-void json_uint(struct json_writer *w, uint64_t value)
+void json_write_uint(struct json_writer *w, uint64_t value)
 {
     integer(w, false, value);
 }
 
-void json_bool(struct json_writer *w, bool value)
+void json_write_bool(struct json_writer *w, bool value)
 {
     before_item(w);
     strbuf_puts(w->out, value ? "true" : "false");
 }
 
-void json_null(struct json_writer *w)
+void json_write_null(struct json_writer *w)
 {
     before_item(w);
     strbuf_puts(w->out, "null");
 }
 
-void json_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals)
+void json_write_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals)
 {
-    uint64_t rest = mantissa < 0 ? -(uint64_t)mantissa : (uint64_t)mantissa;
-    char text[32];
-    size_t at = sizeof(text);
+    char text[DECIMAL_TEXT_SIZE];
 
     if (decimals > DECIMAL_MAX_DECIMALS) {
-        json_double(w, (double)mantissa * pow(10, -decimals), JSON_SHORTEST);
+        json_write_double(w, (double)mantissa * pow(10, -decimals), JSON_SHORTEST);
         return;
     }
-    for (; decimals && rest % 10 == 0; decimals--)
-        rest /= 10;
+    for (; decimals && mantissa % 10 == 0; decimals--)
+        mantissa /= 10;
     if (!decimals) {
-        integer(w, mantissa < 0, rest);
+        json_write_int(w, mantissa);
         return;
     }
+    size_t length = decimal_format((struct decimal){mantissa, decimals}, text);
     before_item(w);
-    for (; decimals; decimals--) {
-        text[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    }
-    text[--at] = '.';
-    do {
-        text[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (mantissa < 0)
-        text[--at] = '-';
-    strbuf_append(w->out, text + at, sizeof(text) - at);
+    strbuf_append(w->out, text, length);
 }
 
-void json_double(struct json_writer *w, double value, uint8_t decimals)
+void json_write_double(struct json_writer *w, double value, uint8_t decimals)
 {
     struct decimal exact;
     char text[400];
     int length = 0;
 
     if (!isfinite(value)) {
-        json_null(w);
+        json_write_null(w);
         return;
     }
     if (decimals == JSON_SHORTEST ? decimal_from_double(value, &exact)
                                   : decimal_round_double(value, decimals, &exact)) {
-        json_decimal(w, exact.mantissa, exact.decimals);
+        json_write_decimal(w, exact.mantissa, exact.decimals);
         return;
     }
     /* very large, very small, or all 17 digits */
@@ -223,7 +211,7 @@ void json_double(struct json_writer *w, double value, uint8_t decimals)
     strbuf_append(w->out, text, (size_t)length);
 }
 
-void json_time(struct json_writer *w, int64_t real_us)
+void json_write_time(struct json_writer *w, int64_t real_us)
 {
     char text[TIME_RFC3339_SIZE];
     size_t length = time_format_rfc3339(real_us, text);
@@ -234,23 +222,23 @@ void json_time(struct json_writer *w, int64_t real_us)
     strbuf_putc(w->out, '"');
 }
 
-void json_value(struct json_writer *w, const struct value *value)
+void json_write_value(struct json_writer *w, const struct value *value)
 {
     switch (value->kind) {
     case VALUE_ABSENT:
-    case VALUE_NULL: json_null(w); return;
-    case VALUE_BOOL: json_bool(w, value->b); return;
-    case VALUE_UINT: json_uint(w, value->u); return;
-    case VALUE_INT: json_int(w, value->i); return;
-    case VALUE_DECIMAL: json_decimal(w, value->i, value->decimals); return;
-    case VALUE_FLOAT: json_double(w, value->d, value->decimals); return;
-    case VALUE_STRING: json_string_n(w, value->s.data, value->s.length); return;
-    case VALUE_BYTES: json_hex(w, value->s.data, value->s.length); return;
+    case VALUE_NULL: json_write_null(w); return;
+    case VALUE_BOOL: json_write_bool(w, value->b); return;
+    case VALUE_UINT: json_write_uint(w, value->u); return;
+    case VALUE_INT: json_write_int(w, value->i); return;
+    case VALUE_DECIMAL: json_write_decimal(w, value->i, value->decimals); return;
+    case VALUE_FLOAT: json_write_double(w, value->d, value->decimals); return;
+    case VALUE_STRING: json_write_string_n(w, value->s.data, value->s.length); return;
+    case VALUE_BYTES: json_write_hex(w, value->s.data, value->s.length); return;
     }
-    json_null(w);
+    json_write_null(w);
 }
 
-void json_raw(struct json_writer *w, const char *text, size_t length)
+void json_write_raw(struct json_writer *w, const char *text, size_t length)
 {
     before_item(w);
     strbuf_append(w->out, text, length);

@@ -10,7 +10,7 @@
 #include "util/strbuf.h"
 
 #define JSON_MAX_INTEGER ((UINT64_C(1) << 53) - 1)
-#define JSON_SHORTEST    255 /* as decimals of json_double(): as few as read back the same */
+#define JSON_SHORTEST    255 /* as decimals of json_write_double(): as few as read back the same */
 
 struct json_writer {
     struct strbuf *out; /* borrowed */
@@ -21,22 +21,22 @@ static inline struct json_writer json_writer_to(struct strbuf *out)
 {
     return (struct json_writer){.out = out};
 }
-void json_object_begin(struct json_writer *w);
-void json_object_end(struct json_writer *w);
-void json_array_begin(struct json_writer *w);
-void json_array_end(struct json_writer *w);
-void json_key(struct json_writer *w, const char *key);
-void json_string(struct json_writer *w, const char *text); /* NULL gives null */
-void json_string_n(struct json_writer *w, const char *text, size_t length);
-void json_hex(struct json_writer *w, const uint8_t *data, size_t length);
-void json_int(struct json_writer *w, int64_t value);
-void json_uint(struct json_writer *w, uint64_t value);
-void json_bool(struct json_writer *w, bool value);
-void json_null(struct json_writer *w);
+void json_write_object_begin(struct json_writer *w);
+void json_write_object_end(struct json_writer *w);
+void json_write_array_begin(struct json_writer *w);
+void json_write_array_end(struct json_writer *w);
+void json_write_key(struct json_writer *w, const char *key);
+void json_write_string(struct json_writer *w, const char *text); /* NULL gives null */
+void json_write_string_n(struct json_writer *w, const char *text, size_t length);
+void json_write_hex(struct json_writer *w, const uint8_t *data, size_t length);
+void json_write_int(struct json_writer *w, int64_t value);
+void json_write_uint(struct json_writer *w, uint64_t value);
+void json_write_bool(struct json_writer *w, bool value);
+void json_write_null(struct json_writer *w);
 /* mantissa / 10^decimals */
-void json_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
+void json_write_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
 /* rounded to so many decimals, or JSON_SHORTEST; not finite: null */
-void json_double(struct json_writer *w, double value, uint8_t decimals);
-void json_time(struct json_writer *w, int64_t real_us);                /* RFC 3339, ms, UTC */
-void json_value(struct json_writer *w, const struct value *value);     /* ABSENT gives null */
-void json_raw(struct json_writer *w, const char *text, size_t length); /* already JSON */
+void json_write_double(struct json_writer *w, double value, uint8_t decimals);
+void json_write_time(struct json_writer *w, int64_t real_us);                /* RFC 3339, ms, UTC */
+void json_write_value(struct json_writer *w, const struct value *value);     /* ABSENT gives null */
+void json_write_raw(struct json_writer *w, const char *text, size_t length); /* already JSON */

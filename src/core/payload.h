@@ -12,7 +12,7 @@
  * Appends the payload for one value:
  *   json   {"temperature":21.48,...,"ts":"..."}; without a schema {"value":"0a1b","ts":"..."};
  *          with `assumed` also "assumed":true
- *   value  the one field bare, as text; without a schema hex
+ *   value  the first published field bare, as text (unknown: null); without a schema hex
  *   raw    the bytes as they are
  *   hex    the bytes as lower-case hex
  * `values` is what codec_decode() gave, NULL when `schema` is. Fields with publish: false and
@@ -22,7 +22,9 @@ void payload_write(struct strbuf *out, enum payload_form form, const struct sche
                    const struct value *values, const uint8_t *data, size_t length, int64_t real_us,
                    bool assumed);
 
-#define PAYLOAD_MAX_SET 65536 /* bytes of a /set payload */
+#define PAYLOAD_MAX_SET   65536 /* bytes of a /set payload */
+#define PAYLOAD_MAX_DEPTH 16    /* of brackets in it */
+#define PAYLOAD_MAX_TEXT  4096  /* bytes of all its strings */
 
 /* What a /set payload asks for. */
 struct payload_set {
@@ -30,7 +32,7 @@ struct payload_set {
     uint8_t raw[GATT_VALUE_MAX];
     size_t raw_length;
     struct value values[SCHEMA_MAX_FIELDS]; /* VALUE_ABSENT where not given */
-    char text[4096];                        /* where string values live */
+    char text[PAYLOAD_MAX_TEXT];            /* where string values live */
     size_t text_length;
     char error[200]; /* why not, for people */
 };
@@ -43,10 +45,12 @@ enum payload_error {
 
 /*
  * Parses a payload of `…/set` (field NULL) or `…/set/<field>`: a JSON object of fields, a bare
- * scalar where there is one field (or one named), or {"raw":"0102"}; booleans also ON / OFF / true
- * / false / 1 / 0 in any case. Without a schema only raw, and a bare or JSON string of hex. An
- * unknown field is an error. Depth, size and numbers are bounded. 0 or a payload_error, with
- * set->error filled in.
+ * scalar where there is one field without const (or one named), or {"raw":"0102"}. A scalar is JSON
+ * (21.5, true, null, "high") or text without quotes (high, ON); for a string or bytes field it is
+ * always text, and a name of an enum goes before a number. Without a schema: {"raw":…} or
+ * {"value":…} with hex, or hex bare or quoted. Numbers keep all their digits. An unknown field is
+ * an error, so are two of the same name. Whether a value suits its field is the codec's question.
+ * 0 or a payload_error, with set->error filled in.
  */
 MUST_CHECK
 int payload_parse_set(const struct schema *schema, const char *field, const void *payload,

@@ -2,7 +2,7 @@
  * A compiled description of a byte value: what config writes as `fields`, and what the codec runs.
  * PRODUCT rules: fields stand in order, `offset` defaults to the end of the field before; bits
  * count from the least significant; value = raw * scale + add, printed with the decimals that both
- * have.
+ * have; a zero at its end is not written (21.5).
  */
 #pragma once
 
@@ -25,12 +25,19 @@ enum field_type {
     FIELD_TYPE_TIME, /* comes later */
 };
 
+/*
+ * Raw values (`invalid`, those of an enum) are the integer in the bytes, of a float its bits; where
+ * the sign bit may be set the bit pattern will do too: 0x8000 and -32768 are the same int16, and
+ * -1 is 0xffffffffffffffff.
+ */
 struct field_enum {
     int64_t raw;
     char *name; /* owned */
 };
 
 #define SCHEMA_MAX_FIELDS 64
+#define SCHEMA_MAX_ENUMS  256      /* names of one field */
+#define SCHEMA_MAX_NAME   64       /* bytes of a field's name */
 #define FIELD_OFFSET_NEXT SIZE_MAX /* right after the field before */
 #define FIELD_LENGTH_REST SIZE_MAX
 
@@ -40,15 +47,15 @@ struct field_spec {
     enum field_type type;
     uint8_t size; /* bytes of UINT and INT; 0 for others */
     bool big_endian;
-    size_t offset; /* in bytes, or FIELD_OFFSET_NEXT */
-    size_t length; /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
-    bool has_bits;
+    size_t offset;                /* in bytes, or FIELD_OFFSET_NEXT */
+    size_t length;                /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
+    bool has_bits;                /* of UINT, INT, BOOL */
     uint8_t bit_first, bit_count; /* within the raw integer, from the least significant */
     struct decimal scale, add;    /* 1 and 0 when not given */
     bool has_invalid;
     int64_t invalid; /* this raw value means "unknown": JSON null */
     bool has_default, has_const;
-    struct decimal default_value, const_value; /* for writing */
+    struct decimal default_value, const_value; /* for writing; raw where there is an enum */
     struct field_enum *enums;                  /* owned */
     size_t n_enums;
     bool has_min, has_max, has_step;
@@ -56,13 +63,18 @@ struct field_spec {
     bool publish;
     /* what consumers are told; all owned, NULL when not given */
     char *unit, *device_class, *state_class, *entity_category, *icon;
+    /* what schema_new_take() works out, for the codec */
+    bool scaled;             /* scale is not 1 or add is not 0 */
+    int64_t factor, summand; /* of scaled integers: value = raw * factor + summand, */
+    uint8_t decimals;        /* with so many decimals */
 };
 
 struct schema {
-    struct field_spec *fields; /* owned; offsets and lengths resolved, see schema_new() */
+    struct field_spec *fields; /* owned; offsets and lengths resolved */
     size_t n_fields;
     size_t min_length; /* a shorter value is malformed */
-    bool variable;     /* the last field takes the rest */
+    bool variable;     /* a string or bytes field takes the rest */
+    bool overlaps;     /* fields share bits: fine to read, what is written must agree */
     bool extra_is_error;
 };
 
@@ -83,6 +95,9 @@ struct schema *schema_free(struct schema *schema);
 void field_spec_done(struct field_spec *spec);
 /* index of the field, or SIZE_MAX */
 size_t schema_find(const struct schema *schema, const char *name);
-/* "bool", "uint24", "sfloat", ... -> type and size; false if it is no type */
+/* bytes that the field takes: `length` of STRING and BYTES (may be FIELD_LENGTH_REST) */
+size_t field_spec_length(const struct field_spec *spec);
+/* "bool", "uint24", "sfloat", ... -> type and size; false if it is no type. "time" is one, but
+ * refused by schema_new_take() for now. */
 bool field_type_parse(const char *text, enum field_type *ret_type, uint8_t *ret_size);
 const char *field_type_name(enum field_type type, uint8_t size);

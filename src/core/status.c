@@ -50,20 +50,20 @@ static struct json_writer begin(struct gateway *gateway)
 {
     strbuf_reset(&gateway->payload);
     struct json_writer w = json_writer_to(&gateway->payload);
-    json_object_begin(&w);
+    json_write_object_begin(&w);
     return w;
 }
 
 static void key_string(struct json_writer *w, const char *key, const char *text)
 {
-    json_key(w, key);
-    json_string(w, text);
+    json_write_key(w, key);
+    json_write_string(w, text);
 }
 
 static void key_uint(struct json_writer *w, const char *key, uint64_t value)
 {
-    json_key(w, key);
-    json_uint(w, value);
+    json_write_key(w, key);
+    json_write_uint(w, value);
 }
 
 /* ---- one device ---- */
@@ -102,32 +102,32 @@ static void publish_link(struct peer *peer)
     key_string(&w, "state", peer_state_name(shown_state(peer)));
     key_string(&w, "reason", reason_name(peer->reason));
     key_string(&w, "why", peer->why);
-    json_key(&w, "since");
-    json_time(&w, peer->since_real_us);
-    json_key(&w, "last_seen");
+    json_write_key(&w, "since");
+    json_write_time(&w, peer->since_real_us);
+    json_write_key(&w, "last_seen");
     if (peer->heard_us)
-        json_time(&w, peer->heard_real_us);
+        json_write_time(&w, peer->heard_real_us);
     else
-        json_null(&w);
-    json_key(&w, "rssi");
+        json_write_null(&w);
+    json_write_key(&w, "rssi");
     if (peer->rssi == RSSI_UNKNOWN)
-        json_null(&w);
+        json_write_null(&w);
     else
-        json_int(&w, peer->rssi);
-    json_key(&w, "rssi_age");
+        json_write_int(&w, peer->rssi);
+    json_write_key(&w, "rssi_age");
     if (peer->rssi == RSSI_UNKNOWN)
-        json_null(&w);
+        json_write_null(&w);
     else
-        json_uint(&w, (gateway->now.mono_us - peer->heard_us) / 1000000);
-    json_key(&w, "mtu");
+        json_write_uint(&w, (gateway->now.mono_us - peer->heard_us) / 1000000);
+    json_write_key(&w, "mtu");
     if (peer->mtu)
-        json_uint(&w, peer->mtu);
+        json_write_uint(&w, peer->mtu);
     else
-        json_null(&w);
+        json_write_null(&w);
     key_string(&w, "address", peer->bound ? address : NULL);
     key_uint(&w, "attempts", peer->attempts);
     key_string(&w, "adapter", adapter ? adapter->name : NULL);
-    json_object_end(&w);
+    json_write_object_end(&w);
     put_buffer(gateway, peer->topic_link, true);
     peer->link_published_us = gateway->now.mono_us;
     peer->rssi_published = peer->rssi;
@@ -158,64 +158,64 @@ static void info(struct gateway *gateway)
 
     key_string(&w, "version", gateway->version);
     key_string(&w, "bluez", *gateway->bluez_version ? gateway->bluez_version : NULL);
-    json_key(&w, "adapters");
-    json_array_begin(&w);
+    json_write_key(&w, "adapters");
+    json_write_array_begin(&w);
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         const struct adapter *adapter = &gateway->adapters[i];
         if (!adapter->id)
             continue;
         bt_address_format(&adapter->address, address);
-        json_object_begin(&w);
+        json_write_object_begin(&w);
         key_string(&w, "name", adapter->name);
         key_string(&w, "address", address);
-        json_key(&w, "powered");
-        json_bool(&w, adapter->powered);
-        json_key(&w, "used");
-        json_bool(&w, adapter->used);
-        json_object_end(&w);
+        json_write_key(&w, "powered");
+        json_write_bool(&w, adapter->powered);
+        json_write_key(&w, "used");
+        json_write_bool(&w, adapter->used);
+        json_write_object_end(&w);
     }
-    json_array_end(&w);
+    json_write_array_end(&w);
     key_string(&w, "configuration", gateway->settings->hash);
-    json_key(&w, "started");
-    json_time(&w, gateway->started.real_us);
-    json_object_end(&w);
+    json_write_key(&w, "started");
+    json_write_time(&w, gateway->started.real_us);
+    json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_info, true);
 }
 
 static void characteristic_access(struct json_writer *w,
                                   const struct characteristic_settings *settings)
 {
-    json_key(w, "access");
-    json_array_begin(w);
+    json_write_key(w, "access");
+    json_write_array_begin(w);
     if (settings->subscribe)
-        json_string(w, "notify");
-    json_string(w, "get");
+        json_write_string(w, "notify");
+    json_write_string(w, "get");
     if (settings->writable)
-        json_string(w, "set");
-    json_array_end(w);
+        json_write_string(w, "set");
+    json_write_array_end(w);
 }
 
 static void characteristic(struct json_writer *w, const struct entry *entry)
 {
     const struct characteristic_settings *settings = entry->settings;
 
-    json_object_begin(w);
+    json_write_object_begin(w);
     key_string(w, "id", settings->id);
     key_string(w, "name", settings->name);
     key_string(w, "topic", entry->topic);
     characteristic_access(w, settings);
-    json_key(w, "fields");
-    json_array_begin(w);
+    json_write_key(w, "fields");
+    json_write_array_begin(w);
     for (size_t i = 0; settings->schema && i < settings->schema->n_fields; i++) {
         const struct field_spec *field = &settings->schema->fields[i];
-        json_object_begin(w);
+        json_write_object_begin(w);
         key_string(w, "name", field->name);
         key_string(w, "type", field_type_name(field->type, field->size));
         key_string(w, "unit", field->unit);
-        json_object_end(w);
+        json_write_object_end(w);
     }
-    json_array_end(w);
-    json_object_end(w);
+    json_write_array_end(w);
+    json_write_object_end(w);
 }
 
 /* The gateway's memory on the broker: what it publishes, per device. */
@@ -224,32 +224,32 @@ static void devices(struct gateway *gateway)
     struct json_writer w = begin(gateway);
     char address[BT_ADDRESS_TEXT_SIZE];
 
-    json_key(&w, "devices");
-    json_array_begin(&w);
+    json_write_key(&w, "devices");
+    json_write_array_begin(&w);
     for (size_t i = 0; i < gateway->n_peers; i++) {
         const struct peer *peer = &gateway->peers[i];
 
         bt_address_format(&peer->address, address);
-        json_object_begin(&w);
+        json_write_object_begin(&w);
         key_string(&w, "id", peer->settings->id);
         key_string(&w, "name", peer->settings->name);
         key_string(&w, "address", peer->bound ? address : NULL);
-        json_key(&w, "topics");
-        json_array_begin(&w);
-        json_string(&w, peer->topic_availability);
-        json_string(&w, peer->topic_link);
+        json_write_key(&w, "topics");
+        json_write_array_begin(&w);
+        json_write_string(&w, peer->topic_availability);
+        json_write_string(&w, peer->topic_link);
         for (size_t j = 0; j < peer->n_entries; j++)
-            json_string(&w, peer->entries[j].topic);
-        json_array_end(&w);
-        json_key(&w, "characteristics");
-        json_array_begin(&w);
+            json_write_string(&w, peer->entries[j].topic);
+        json_write_array_end(&w);
+        json_write_key(&w, "characteristics");
+        json_write_array_begin(&w);
         for (size_t j = 0; j < peer->n_entries; j++)
             characteristic(&w, &peer->entries[j]);
-        json_array_end(&w);
-        json_object_end(&w);
+        json_write_array_end(&w);
+        json_write_object_end(&w);
     }
-    json_array_end(&w);
-    json_object_end(&w);
+    json_write_array_end(&w);
+    json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_devices, true);
 }
 
@@ -297,7 +297,7 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "queued_bytes", stats.queued_bytes);
     key_uint(&w, "dropped", stats.dropped);
     key_uint(&w, "thinned", stats.thinned);
-    json_object_end(&w);
+    json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_health, false);
 }
 
@@ -312,8 +312,8 @@ void status_event(struct gateway *gateway, const char *type, const struct peer *
         key_string(&w, "device", peer->settings->id);
     key_string(&w, "reason", reason);
     key_string(&w, "text", text);
-    json_key(&w, "ts");
-    json_time(&w, gateway->now.real_us);
-    json_object_end(&w);
+    json_write_key(&w, "ts");
+    json_write_time(&w, gateway->now.real_us);
+    json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_event, false);
 }

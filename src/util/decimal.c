@@ -31,76 +31,160 @@ int64_t decimal_pow10(unsigned n)
     return powers[n <= DECIMAL_MAX_DECIMALS ? n : DECIMAL_MAX_DECIMALS];
 }
 
-static bool fits(__int128 mantissa, unsigned decimals, struct decimal *ret_value)
+bool decimal_from_scientific(int64_t mantissa, int exponent, struct decimal *ret_value)
 {
-    while (decimals > DECIMAL_MAX_DECIMALS && mantissa % 10 == 0) {
+    while (exponent < -DECIMAL_MAX_DECIMALS && mantissa && mantissa % 10 == 0) {
         mantissa /= 10;
-        decimals--;
+        exponent++;
     }
-    /* what does not fit may still do so without trailing zeros */
-    while (decimals && (mantissa > INT64_MAX || mantissa < INT64_MIN) && mantissa % 10 == 0) {
-        mantissa /= 10;
-        decimals--;
-    }
-    if (decimals > DECIMAL_MAX_DECIMALS || mantissa > INT64_MAX || mantissa < INT64_MIN)
+    if (!mantissa)
+        exponent = 0;
+    if (exponent < -DECIMAL_MAX_DECIMALS || exponent > DECIMAL_MAX_DECIMALS)
         return false;
-    ret_value->mantissa = (int64_t)mantissa;
-    ret_value->decimals = (uint8_t)decimals;
+    if (exponent > 0 &&
+        __builtin_mul_overflow(mantissa, decimal_pow10((unsigned)exponent), &mantissa))
+        return false;
+    ret_value->mantissa = mantissa;
+    ret_value->decimals = (uint8_t)(exponent < 0 ? -exponent : 0);
     return true;
 }
 
-bool decimal_scale(struct decimal value, struct decimal scale, struct decimal add,
-                   struct decimal *ret_value)
+static struct decimal without_zeros(struct decimal value)
 {
-    __int128 product = (__int128)value.mantissa * scale.mantissa, sum = add.mantissa;
-    unsigned decimals = value.decimals + scale.decimals;
+    while (value.decimals && value.mantissa % 10 == 0) {
+        value.mantissa /= 10;
+        value.decimals--;
+    }
+    return value;
+}
 
-    /* at most 18 steps each way, since both have at most 36 decimals */
-    for (unsigned d = decimals; d < add.decimals; d++, decimals++)
-        if (__builtin_mul_overflow(product, (__int128)10, &product))
-            return false;
-    for (unsigned d = add.decimals; sum && d < decimals; d++)
-        if (__builtin_mul_overflow(sum, (__int128)10, &sum))
-            return false;
-    if (__builtin_add_overflow(product, sum, &sum))
+bool decimal_align(struct decimal value, uint8_t decimals, int64_t *ret_mantissa)
+{
+    int64_t mantissa;
+
+    if (value.decimals > decimals)
+        value = without_zeros(value);
+    if (value.decimals > decimals || decimals > DECIMAL_MAX_DECIMALS ||
+        __builtin_mul_overflow(value.mantissa, powers[decimals - value.decimals], &mantissa))
         return false;
-    return fits(sum, decimals, ret_value);
+    *ret_mantissa = mantissa;
+    return true;
+}
+
+bool decimal_multiply(struct decimal a, struct decimal b, struct decimal *ret_value)
+{
+    int64_t mantissa;
+
+    if (__builtin_mul_overflow(a.mantissa, b.mantissa, &mantissa)) {
+        a = without_zeros(a);
+        b = without_zeros(b);
+        if (__builtin_mul_overflow(a.mantissa, b.mantissa, &mantissa))
+            return false;
+    }
+    return decimal_from_scientific(mantissa, -(a.decimals + b.decimals), ret_value);
+}
+
+bool decimal_add(struct decimal a, struct decimal b, struct decimal *ret_value)
+{
+    uint8_t decimals = a.decimals > b.decimals ? a.decimals : b.decimals;
+    int64_t x, y;
+
+    if (!decimal_align(a, decimals, &x) || !decimal_align(b, decimals, &y) ||
+        __builtin_add_overflow(x, y, &x))
+        return false;
+    *ret_value = (struct decimal){x, decimals};
+    return true;
+}
+
+bool decimal_negate(struct decimal value, struct decimal *ret_value)
+{
+    if (value.mantissa == INT64_MIN)
+        return false;
+    *ret_value = (struct decimal){-value.mantissa, value.decimals};
+    return true;
+}
+
+static uint64_t magnitude_of(int64_t value)
+{
+    return value < 0 ? -(uint64_t)value : (uint64_t)value;
+}
+
+bool decimal_divide(struct decimal a, struct decimal b, struct decimal *ret_value)
+{
+    uint64_t above = magnitude_of(a.mantissa), below = magnitude_of(b.mantissa), x, y;
+    bool negative = (a.mantissa < 0) != (b.mantissa < 0);
+
+    for (x = above, y = below; y;) {
+        uint64_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    above /= x;
+    below /= x;
+    /* what is left below must divide a power of ten */
+    unsigned k = 0;
+    while (k <= DECIMAL_MAX_DECIMALS && (uint64_t)powers[k] % below)
+        k++;
+    if (k > DECIMAL_MAX_DECIMALS ||
+        __builtin_mul_overflow(above, (uint64_t)powers[k] / below, &above) || above > INT64_MAX)
+        return false;
+    return decimal_from_scientific(negative ? -(int64_t)above : (int64_t)above,
+                                   (int)b.decimals - (int)a.decimals - (int)k, ret_value);
 }
 
 int decimal_compare(struct decimal a, struct decimal b)
 {
-    unsigned decimals = a.decimals > b.decimals ? a.decimals : b.decimals;
-    /* 19 and 18 digits: 128 bits hold both */
-    __int128 x = (__int128)a.mantissa * decimal_pow10(decimals - a.decimals);
-    __int128 y = (__int128)b.mantissa * decimal_pow10(decimals - b.decimals);
+    int64_t pa = decimal_pow10(a.decimals), pb = decimal_pow10(b.decimals);
+    int64_t x = a.mantissa / pa, y = b.mantissa / pb;
 
+    if (x == y) { /* the fractions, with 18 decimals each */
+        x = a.mantissa % pa * (powers[DECIMAL_MAX_DECIMALS] / pa);
+        y = b.mantissa % pb * (powers[DECIMAL_MAX_DECIMALS] / pb);
+    }
     return (x > y) - (x < y);
 }
 
-bool decimal_unscale(struct decimal value, struct decimal scale, struct decimal add,
-                     __int128 *ret_raw)
+double decimal_to_double(struct decimal value)
 {
-    /* ((v - a) / s) = (V 10^-v - A 10^-a) / (S 10^-s); first the difference, with max(v, a) */
-    unsigned decimals = value.decimals > add.decimals ? value.decimals : add.decimals;
-    __int128 above = (__int128)value.mantissa * decimal_pow10(decimals - value.decimals) -
-                     (__int128)add.mantissa * decimal_pow10(decimals - add.decimals);
-    __int128 below = scale.mantissa;
+    return (double)value.mantissa / (double)decimal_pow10(value.decimals);
+}
 
-    for (; decimals < scale.decimals; decimals++)
-        if (__builtin_mul_overflow(above, (__int128)10, &above))
-            return false;
-    for (unsigned d = scale.decimals; d < decimals; d++)
-        if (__builtin_mul_overflow(below, (__int128)10, &below))
-            return false;
-    __int128 raw = above / below, rest = above % below;
-    if (rest < 0)
-        rest = -rest;
-    if (below < 0)
-        below = -below;
-    if (rest >= below - rest)
-        raw += (above < 0) == (scale.mantissa < 0) ? 1 : -1;
-    *ret_raw = raw;
-    return true;
+int64_t decimal_round_div(int64_t dividend, int64_t divisor)
+{
+    if (divisor == -1) /* INT64_MIN / -1 does not fit */
+        return dividend == INT64_MIN ? INT64_MAX : -dividend;
+    int64_t quotient = dividend / divisor;
+    uint64_t rest = magnitude_of(dividend % divisor), whole = magnitude_of(divisor);
+
+    if (rest >= whole - rest)
+        quotient += (dividend < 0) == (divisor < 0) ? 1 : -1;
+    return quotient;
+}
+
+size_t decimal_format(struct decimal value, char buf[static DECIMAL_TEXT_SIZE])
+{
+    char digits[DECIMAL_TEXT_SIZE];
+    size_t at = sizeof(digits);
+    uint64_t rest;
+
+    value = without_zeros(value);
+    rest = magnitude_of(value.mantissa);
+    if (value.decimals) {
+        for (unsigned i = MIN_OF(value.decimals, DECIMAL_MAX_DECIMALS); i; i--) {
+            digits[--at] = (char)('0' + rest % 10);
+            rest /= 10;
+        }
+        digits[--at] = '.';
+    }
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (value.mantissa < 0)
+        digits[--at] = '-';
+    memcpy(buf, digits + at, sizeof(digits) - at);
+    buf[sizeof(digits) - at] = '\0';
+    return sizeof(digits) - at;
 }
 
 /* 10^k is exact as a double for all k here, so m / 10^k is what a reader gets for the text */
@@ -162,13 +246,7 @@ bool decimal_round_double(double value, uint8_t decimals, struct decimal *ret_va
             *ret_value = exact;
             return true;
         }
-        int64_t divisor = powers[exact.decimals - decimals];
-        int64_t rest = exact.mantissa % divisor;
-        ret_value->mantissa = exact.mantissa / divisor;
-        if (rest >= divisor - rest)
-            ret_value->mantissa++;
-        else if (-rest >= divisor + rest)
-            ret_value->mantissa--;
+        ret_value->mantissa = decimal_round_div(exact.mantissa, powers[exact.decimals - decimals]);
         ret_value->decimals = decimals;
         return true;
     }

@@ -1,6 +1,7 @@
 /*
- * Exact decimal arithmetic: what a scale of 0.01 needs, and a double cannot give. All functions
- * return false when the result has more than 18 decimals or does not fit 64 bits.
+ * Exact decimal arithmetic in 64 bits: what a scale of 0.01 needs, and a double cannot give. The
+ * functions return false when the exact result has more than 18 decimals or does not fit; it is
+ * never rounded in silence.
  */
 #pragma once
 
@@ -9,19 +10,26 @@
 
 #define DECIMAL_MAX_DECIMALS 18
 
+#define DECIMAL_TEXT_SIZE 24
+/* "21.48", "-0.5", "7": no zeros at the end; returns the length */
+size_t decimal_format(struct decimal value, char buf[static DECIMAL_TEXT_SIZE]);
 /* 10^n for n up to 18 */
 int64_t decimal_pow10(unsigned n);
-/* value * scale + add, with the decimals that the three have; trailing zeros stay */
-bool decimal_scale(struct decimal value, struct decimal scale, struct decimal add,
-                   struct decimal *ret_value);
+/* mantissa * 10^exponent */
+bool decimal_from_scientific(int64_t mantissa, int exponent, struct decimal *ret_value);
+/* the same value with so many decimals */
+bool decimal_align(struct decimal value, uint8_t decimals, int64_t *ret_mantissa);
+bool decimal_multiply(struct decimal a, struct decimal b, struct decimal *ret_value);
+bool decimal_add(struct decimal a, struct decimal b, struct decimal *ret_value);
+bool decimal_negate(struct decimal value, struct decimal *ret_value);
+/* a / b, if it has an end; b is not 0 */
+bool decimal_divide(struct decimal a, struct decimal b, struct decimal *ret_value);
 /* -1, 0, 1; any two can be compared */
 int decimal_compare(struct decimal a, struct decimal b);
-/*
- * (value - add) / scale as a whole number, rounded to the nearest, halves away from zero; `scale`
- * is not 0. The result may be as wide as an unsigned or a signed 64-bit number.
- */
-bool decimal_unscale(struct decimal value, struct decimal scale, struct decimal add,
-                     __int128 *ret_raw);
+double decimal_to_double(struct decimal value);
+/* dividend / divisor, to the nearest, halves away from zero; the divisor is neither 0 nor
+ * INT64_MIN */
+int64_t decimal_round_div(int64_t dividend, int64_t divisor);
 /* the shortest decimal that reads back as the same number */
 bool decimal_from_double(double value, struct decimal *ret_value);
 bool decimal_from_float(float value, struct decimal *ret_value);

@@ -1,0 +1,437 @@
+/* Payloads of characteristics; see payload.h. Must not know topics or peers. */
+#include "core/payload.h"
+
+#include "core/json.h"
+#include "util/cleanup.h"
+#include "util/decimal.h"
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- out ---- */
+
+static void write_bare(struct strbuf *out, const struct value *value)
+{
+    struct json_writer w = json_writer_to(out);
+    size_t start = out->length;
+
+    switch (value->kind) {
+    case VALUE_STRING: strbuf_append(out, value->s.data, value->s.length); return;
+    case VALUE_BYTES: strbuf_hex(out, value->s.data, value->s.length); return;
+    case VALUE_UINT: strbuf_u64(out, value->u); return;
+    case VALUE_INT: strbuf_i64(out, value->i); return;
+    case VALUE_DECIMAL:
+        json_write_value(&w, value);
+        /* a whole number too large for JSON is quoted there */
+        if (strbuf_ok(out) && out->data[start] == '"') {
+            size_t length = out->length - start - 2;
+            memmove(out->data + start, out->data + start + 1, length);
+            strbuf_truncate(out, start + length);
+        }
+        return;
+    case VALUE_FLOAT:
+    case VALUE_BOOL:
+    case VALUE_NULL:
+    case VALUE_ABSENT: json_write_value(&w, value); return;
+    }
+}
+
+static void write_json(struct strbuf *out, const struct schema *schema, const struct value *values,
+                       const uint8_t *data, size_t length, int64_t real_us, bool assumed)
+{
+    struct json_writer w = json_writer_to(out);
+
+    json_write_object_begin(&w);
+    if (!schema) {
+        json_write_key(&w, "value");
+        json_write_hex(&w, data, length);
+    }
+    for (size_t i = 0; schema && i < schema->n_fields; i++) {
+        if (!schema->fields[i].publish || values[i].kind == VALUE_ABSENT)
+            continue;
+        json_write_key(&w, schema->fields[i].name);
+        json_write_value(&w, &values[i]);
+    }
+    if (assumed) {
+        json_write_key(&w, "assumed");
+        json_write_bool(&w, true);
+    }
+    json_write_key(&w, "ts");
+    json_write_time(&w, real_us);
+    json_write_object_end(&w);
+}
+
+void payload_write(struct strbuf *out, enum payload_form form, const struct schema *schema,
+                   const struct value *values, const uint8_t *data, size_t length, int64_t real_us,
+                   bool assumed)
+{
+    switch (form) {
+    case PAYLOAD_JSON: write_json(out, schema, values, data, length, real_us, assumed); return;
+    case PAYLOAD_RAW: strbuf_append(out, data, length); return;
+    case PAYLOAD_HEX: strbuf_hex(out, data, length); return;
+    case PAYLOAD_VALUE:
+        if (!schema)
+            strbuf_hex(out, data, length);
+        for (size_t i = 0; schema && i < schema->n_fields; i++)
+            if (schema->fields[i].publish && values[i].kind != VALUE_ABSENT) {
+                write_bare(out, &values[i]);
+                return;
+            }
+        return;
+    }
+}
+
+/* ---- in ---- */
+
+struct span {
+    const char *data; /* borrowed */
+    size_t length;
+};
+
+#define NUMBERS_MAX 256 /* in one payload */
+
+static int PRINTF_LIKE(3, 4)
+    refuse(struct payload_set *set, enum payload_error error, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(set->error, sizeof(set->error), format, ap);
+    va_end(ap);
+    return (int)error;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static struct span trim(struct span text)
+{
+    while (text.length && is_blank(text.data[0])) {
+        text.data++;
+        text.length--;
+    }
+    while (text.length && is_blank(text.data[text.length - 1]))
+        text.length--;
+    return text;
+}
+
+static bool span_is(struct span text, const char *word)
+{
+    return text.length == strlen(word) && memcmp(text.data, word, text.length) == 0;
+}
+
+static size_t digits_at(struct span text, size_t at)
+{
+    size_t n = 0;
+
+    while (at + n < text.length && text.data[at + n] >= '0' && text.data[at + n] <= '9')
+        n++;
+    return n;
+}
+
+/* how long the number at the start is (RFC 8259 section 6); 0: there is none */
+static size_t json_number_length(struct span text)
+{
+    size_t at = text.length && text.data[0] == '-', n = digits_at(text, at);
+
+    if (!n || (n > 1 && text.data[at] == '0'))
+        return 0;
+    at += n;
+    if (at < text.length && text.data[at] == '.') {
+        n = digits_at(text, at + 1);
+        if (!n)
+            return 0;
+        at += 1 + n;
+    }
+    if (at < text.length && (text.data[at] == 'e' || text.data[at] == 'E')) {
+        at++;
+        if (at < text.length && (text.data[at] == '+' || text.data[at] == '-'))
+            at++;
+        n = digits_at(text, at);
+        if (!n)
+            return 0;
+        at += n;
+    }
+    return at;
+}
+
+/* exact where 64 bits allow, else the nearest double */
+static int parse_number(struct payload_set *set, struct span number, struct value *ret_value)
+{
+    struct decimal exact;
+    char text[512];
+
+    if (number.length >= sizeof(text))
+        return refuse(set, PAYLOAD_E_VALUE, "a number has too many digits");
+    memcpy(text, number.data, number.length);
+    text[number.length] = '\0';
+    *ret_value = (struct value){.kind = VALUE_UINT};
+    if (num_parse_u64(text, &ret_value->u) == 0)
+        return 0;
+    if (num_parse_decimal(text, &exact) == 0) {
+        *ret_value = (struct value){.kind = exact.decimals ? VALUE_DECIMAL : VALUE_INT,
+                                    .i = exact.mantissa,
+                                    .decimals = exact.decimals};
+        return 0;
+    }
+    *ret_value = (struct value){.kind = VALUE_FLOAT, .decimals = JSON_SHORTEST};
+    if (num_parse_double(text, &ret_value->d) < 0)
+        return refuse(set, PAYLOAD_E_VALUE, "the number %.40s is too large", text);
+    return 0;
+}
+
+static int keep_text(struct payload_set *set, struct span text, struct value *ret_value)
+{
+    if (text.length > sizeof(set->text) - set->text_length)
+        return refuse(set, PAYLOAD_E_LONG, "more than %d bytes of text", PAYLOAD_MAX_TEXT);
+    char *copy = set->text + set->text_length;
+    if (text.length)
+        memcpy(copy, text.data, text.length);
+    set->text_length += text.length;
+    *ret_value = (struct value){.kind = VALUE_STRING, .s = {copy, text.length}};
+    return 0;
+}
+
+static int parse_raw(struct payload_set *set, struct span hex)
+{
+    char text[3 * GATT_VALUE_MAX + 1];
+
+    if (hex.length >= sizeof(text))
+        return refuse(set, PAYLOAD_E_LONG, "more than %d bytes", GATT_VALUE_MAX);
+    if (hex.length)
+        memcpy(text, hex.data, hex.length);
+    text[hex.length] = '\0';
+    int r = strlen(text) == hex.length
+                ? num_parse_hex(text, set->raw, sizeof(set->raw), &set->raw_length)
+                : -EINVAL;
+    if (r == -E2BIG)
+        return refuse(set, PAYLOAD_E_LONG, "more than %d bytes", GATT_VALUE_MAX);
+    if (r < 0)
+        return refuse(set, PAYLOAD_E_VALUE, "raw bytes are given as hex digits, two a byte");
+    set->is_raw = true;
+    return 0;
+}
+
+/*
+ * jansson would round numbers to doubles and refuse those beyond int64. So each number is replaced
+ * by its index in `numbers` before the parsing, and looked up there afterwards.
+ */
+static int index_numbers(struct payload_set *set, struct span text, struct span *numbers,
+                         struct strbuf *out)
+{
+    size_t n = 0, depth = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < text.length;) {
+        char c = text.data[i];
+        size_t take = 1;
+
+        if (in_string) {
+            if (c == '\\' && i + 1 < text.length)
+                take = 2;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > PAYLOAD_MAX_DEPTH)
+                return refuse(set, PAYLOAD_E_VALUE, "brackets more than %d deep",
+                              PAYLOAD_MAX_DEPTH);
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0;
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            struct span rest = {text.data + i, text.length - i};
+
+            take = json_number_length(rest);
+            /* glued to what follows it would become part of another number */
+            if (!take || (take < rest.length && !strchr(" \t\r\n,]}", rest.data[take])))
+                return refuse(set, PAYLOAD_E_JSON, "not JSON: a bad number");
+            if (n == NUMBERS_MAX)
+                return refuse(set, PAYLOAD_E_VALUE, "more than %d numbers", NUMBERS_MAX);
+            numbers[n] = (struct span){rest.data, take};
+            strbuf_u64(out, n++);
+            i += take;
+            continue;
+        }
+        strbuf_append(out, text.data + i, take);
+        i += take;
+    }
+    return 0;
+}
+
+static int value_from_json(struct payload_set *set, const char *name, const json_t *json,
+                           const struct span *numbers, struct value *ret_value)
+{
+    switch (json_typeof(json)) {
+    case JSON_STRING:
+        return keep_text(set, (struct span){json_string_value(json), json_string_length(json)},
+                         ret_value);
+    case JSON_INTEGER: return parse_number(set, numbers[json_integer_value(json)], ret_value);
+    case JSON_TRUE:
+    case JSON_FALSE:
+        *ret_value = (struct value){.kind = VALUE_BOOL, .b = json_is_true(json)};
+        return 0;
+    case JSON_NULL: *ret_value = (struct value){.kind = VALUE_NULL}; return 0;
+    case JSON_REAL: /* there is none left */
+    case JSON_OBJECT:
+    case JSON_ARRAY: break;
+    }
+    return refuse(set, PAYLOAD_E_VALUE, "%.64s: must be a single value", name);
+}
+
+static int unknown_field(const struct schema *schema, const char *name, struct payload_set *set)
+{
+    char known[120];
+    size_t at = 0;
+
+    if (!schema)
+        return refuse(set, PAYLOAD_E_VALUE,
+                      "this characteristic has no fields: send hex or {\"raw\":\"0102\"}");
+    known[0] = '\0';
+    for (size_t i = 0; i < schema->n_fields && at < sizeof(known); i++)
+        at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "",
+                               schema->fields[i].name);
+    return refuse(set, PAYLOAD_E_VALUE, "unknown field '%.40s'; there is: %s%s", name, known,
+                  at >= sizeof(known) ? "…" : "");
+}
+
+static int parse_object(const struct schema *schema, json_t *object, const struct span *numbers,
+                        struct payload_set *set)
+{
+    const char *raw_key = json_object_get(object, "raw") ? "raw" : "value";
+    const char *name;
+    json_t *item;
+
+    if (strcmp(raw_key, "raw") == 0 || !schema) {
+        item = json_object_get(object, raw_key);
+        if (!item)
+            return unknown_field(NULL, "", set);
+        if (json_object_size(object) != 1)
+            return refuse(set, PAYLOAD_E_VALUE, "\"%s\" stands alone", raw_key);
+        if (!json_is_string(item))
+            return refuse(set, PAYLOAD_E_VALUE, "\"%s\" is a string of hex digits", raw_key);
+        return parse_raw(set, (struct span){json_string_value(item), json_string_length(item)});
+    }
+    if (!json_object_size(object))
+        return refuse(set, PAYLOAD_E_VALUE, "no field is given");
+    json_object_foreach(object, name, item)
+    {
+        size_t field = schema_find(schema, name);
+        if (field == SIZE_MAX)
+            return unknown_field(schema, name, set);
+        int r = value_from_json(set, name, item, numbers, &set->values[field]);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+/* What starts like JSON and is not bare. `field`: the one meant, or SIZE_MAX */
+static int parse_json(const struct schema *schema, size_t field, bool named, struct span text,
+                      struct payload_set *set)
+{
+    struct span numbers[NUMBERS_MAX];
+    _cleanup_(strbuf_done) struct strbuf indexed = STRBUF_INIT;
+    json_error_t error;
+
+    int r = index_numbers(set, text, numbers, &indexed);
+    if (r != 0)
+        return r;
+    if (!strbuf_ok(&indexed))
+        return refuse(set, PAYLOAD_E_VALUE, "out of memory");
+    _cleanup_(json_decrefp) json_t *json = json_loadb(
+        strbuf_str(&indexed), indexed.length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!json)
+        return refuse(set, PAYLOAD_E_JSON, "not JSON: %.120s", error.text);
+    if (json_is_object(json)) {
+        if (named)
+            return refuse(set, PAYLOAD_E_VALUE, "a single value is expected on this topic");
+        return parse_object(schema, json, numbers, set);
+    }
+    if (!json_is_string(json))
+        return refuse(set, PAYLOAD_E_VALUE, "a single value or an object is expected");
+    struct span string = {json_string_value(json), json_string_length(json)};
+    return schema ? keep_text(set, string, &set->values[field]) : parse_raw(set, string);
+}
+
+static bool is_enum_name(const struct field_spec *spec, struct span text)
+{
+    for (size_t i = 0; i < spec->n_enums; i++)
+        if (span_is(text, spec->enums[i].name))
+            return true;
+    return false;
+}
+
+static int parse_bare(const struct field_spec *spec, struct span exact, struct payload_set *set,
+                      struct value *ret_value)
+{
+    struct span text = trim(exact);
+
+    if (spec->type == FIELD_TYPE_STRING)
+        return keep_text(set, exact, ret_value);
+    if (!text.length && spec->type != FIELD_TYPE_BYTES)
+        return refuse(set, PAYLOAD_E_VALUE, "the payload is empty");
+    if (spec->type == FIELD_TYPE_BYTES || is_enum_name(spec, text))
+        return keep_text(set, text, ret_value);
+    if (json_number_length(text) == text.length)
+        return parse_number(set, text, ret_value);
+    if (span_is(text, "null")) {
+        *ret_value = (struct value){.kind = VALUE_NULL};
+        return 0;
+    }
+    if (span_is(text, "true") || span_is(text, "false")) {
+        *ret_value = (struct value){.kind = VALUE_BOOL, .b = text.length == 4};
+        return 0;
+    }
+    return keep_text(set, text, ret_value);
+}
+
+/* the field that a bare value means, or SIZE_MAX */
+static size_t only_field(const struct schema *schema)
+{
+    size_t only = SIZE_MAX;
+
+    for (size_t i = 0; i < schema->n_fields; i++)
+        if (!schema->fields[i].has_const) {
+            if (only != SIZE_MAX)
+                return SIZE_MAX;
+            only = i;
+        }
+    return only;
+}
+
+int payload_parse_set(const struct schema *schema, const char *field, const void *payload,
+                      size_t length, struct payload_set *set)
+{
+    size_t target = SIZE_MAX;
+
+    set->is_raw = false;
+    set->raw_length = 0;
+    set->text_length = 0;
+    set->error[0] = '\0';
+    for (size_t i = 0; i < SCHEMA_MAX_FIELDS; i++)
+        set->values[i] = (struct value){.kind = VALUE_ABSENT};
+    if (length > PAYLOAD_MAX_SET)
+        return refuse(set, PAYLOAD_E_LONG, "more than %d bytes", PAYLOAD_MAX_SET);
+    if (schema)
+        target = field ? schema_find(schema, field) : only_field(schema);
+    if (field && target == SIZE_MAX)
+        return unknown_field(schema, field, set);
+
+    struct span exact = {length ? payload : "", length};
+    struct span text = trim(exact);
+    char first = text.length ? text.data[0] : '\0';
+    if (first == '{' || first == '[' || (first == '"' && (!schema || target != SIZE_MAX)))
+        return parse_json(schema, target, field, text, set);
+    if (!schema)
+        return text.length ? parse_raw(set, text)
+                           : refuse(set, PAYLOAD_E_VALUE, "the payload is empty");
+    if (target == SIZE_MAX)
+        return refuse(set, PAYLOAD_E_VALUE,
+                      "there are several fields: send {\"%.64s\": …} or use …/set/%.64s",
+                      schema->fields[0].name, schema->fields[0].name);
+    return parse_bare(&schema->fields[target], exact, set, &set->values[target]);
+}
