@@ -1,0 +1,153 @@
+/* `characteristics` of a device. Must not know other devices. */
+#include "config/parts.h"
+#include "config/readers.h"
+#include "config/suggest.h"
+#include <string.h>
+
+static const struct {
+    const char *name;
+    uint16_t flag;
+} flag_names[] = {
+    {"notify", GATT_FLAG_NOTIFY},
+    {"indicate", GATT_FLAG_INDICATE},
+    {"read", GATT_FLAG_READ},
+    {"write", GATT_FLAG_WRITE},
+    {"write_command", GATT_FLAG_WRITE_COMMAND},
+};
+
+static void read_flag(struct reader *reader, const struct key *key, const struct yaml_node *node,
+                      uint16_t *flags)
+{
+    const char *text = node->kind == YAML_KIND_SCALAR ? node->text : "";
+    struct suggestion suggestion = suggestion_for(text);
+
+    for (size_t i = 0; i < ARRAY_SIZE(flag_names); i++) {
+        if (strcmp(flag_names[i].name, text) == 0) {
+            *flags |= flag_names[i].flag;
+            return;
+        }
+        suggestion_offer(&suggestion, flag_names[i].name);
+    }
+    const char *best = suggestion_best(&suggestion);
+    if (best)
+        reader_error(reader, node, "'has' knows no '%s'; did you mean '%s'?", text, best);
+    else
+        reader_wrong(reader, key, node, key->form);
+}
+
+void read_has(struct reader *reader, const struct key *key, const struct yaml_node *node,
+              void *target)
+{
+    struct characteristic_settings *characteristic = target;
+
+    if (node->kind != YAML_KIND_SEQUENCE) {
+        read_flag(reader, key, node, &characteristic->has_flags);
+        return;
+    }
+    for (size_t i = 0; i < node->n_items; i++)
+        read_flag(reader, key, node->items[i], &characteristic->has_flags);
+}
+
+/* a word's meaning, where the table keeps no value: it was checked before */
+static bool is_word(const struct yaml_node *node, const char *key, const char *word)
+{
+    const struct yaml_node *value = yaml_node_get(node, key);
+
+    return value && value->kind == YAML_KIND_SCALAR && strcmp(value->text, word) == 0;
+}
+
+static size_t published_fields(const struct schema *schema)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; schema && i < schema->n_fields; i++)
+        n += schema->fields[i].publish;
+    return n;
+}
+
+static void check_payload(struct reader *reader, const struct yaml_node *node,
+                          const struct characteristic_settings *characteristic)
+{
+    const struct yaml_node *payload = yaml_node_get(node, "payload");
+    size_t n = published_fields(characteristic->schema);
+
+    if (!payload)
+        return;
+    if (characteristic->payload == PAYLOAD_VALUE && characteristic->schema && n != 1)
+        reader_error(reader, payload,
+                     "'payload: value' is one bare value, but %zu fields are published; use json, "
+                     "or publish: false at the others",
+                     n);
+    if (characteristic->schema &&
+        (characteristic->payload == PAYLOAD_RAW || characteristic->payload == PAYLOAD_HEX))
+        reader_error(reader, payload,
+                     "'payload: %s' is the bytes as they are; leave out 'fields', or use json",
+                     payload->text);
+}
+
+/* how it is kept and found */
+static void check_rest(struct reader *reader, const struct yaml_node *name,
+                       const struct yaml_node *node, struct characteristic_settings *characteristic)
+{
+    const struct yaml_node *retain = yaml_node_get(node, "retain");
+    bool is_state = characteristic->kind == KIND_STATE;
+
+    if (!retain)
+        characteristic->retain = is_state;
+    else if (characteristic->retain && !is_state)
+        reader_error(reader, retain,
+                     "'retain: true' is for kind: state; an event or a record is never retained");
+    if (reader->partial)
+        return;
+    if (!yaml_node_get(node, "uuid") && !yaml_node_get(node, "handle"))
+        reader_error(reader, name, "'%s' needs 'uuid' (or 'handle'): which characteristic is it?",
+                     name->text);
+    if (!characteristic->subscribe && !characteristic->writable && !characteristic->read_every_ms &&
+        !characteristic->read_on_connect)
+        reader_warning(reader, name,
+                       "'%s' publishes nothing by itself; give it subscribe: true, read: {every: "
+                       "10m} or writable: true",
+                       name->text);
+}
+
+static void read_characteristic(struct reader *reader, const struct key *key,
+                                const struct yaml_node *name, const struct yaml_node *node,
+                                struct characteristic_settings *characteristic)
+{
+    static const char *const reserved[] = {"status", "command", "set",           "get",
+                                           "result", "event",   "advertisement", NULL};
+    const struct yaml_node *fields = yaml_node_get(node, "fields");
+
+    *characteristic = (struct characteristic_settings){
+        .id = reader_copy(reader, name->text),
+        .origin = ORIGIN_GATT,
+        .index = -1,
+        .readable = true,
+    };
+    check_id(reader, name, "a characteristic", reserved);
+    reader_defaults(reader, key, characteristic);
+    reader_section(reader, key, node, name, characteristic);
+    if (node->kind != YAML_KIND_MAPPING && !yaml_node_is_null(node))
+        return;
+    if (fields && fields->kind == YAML_KIND_MAPPING && fields->n_items)
+        characteristic->schema = read_fields(reader, fields, is_word(node, "endian", "big"),
+                                             is_word(node, "extra", "error"));
+    check_payload(reader, node, characteristic);
+    check_rest(reader, name, node, characteristic);
+}
+
+void read_characteristics(struct reader *reader, const struct yaml_node *node,
+                          struct device_settings *device)
+{
+    const struct key *key = key_find(key_find(&config_table, "devices"), "characteristics");
+
+    if (node->n_items > SETTINGS_MAX_CHARACTERISTICS) {
+        reader_error(reader, node, "a device has at most %d characteristics, not %zu",
+                     SETTINGS_MAX_CHARACTERISTICS, node->n_items);
+        return;
+    }
+    device->characteristics = reader_array(reader, node->n_items, sizeof(*device->characteristics));
+    for (size_t i = 0; device->characteristics && i < node->n_items; i++)
+        read_characteristic(reader, key, node->keys[i], node->items[i],
+                            &device->characteristics[device->n_characteristics++]);
+}

@@ -1,0 +1,256 @@
+/* A file into settings; see load.h. Knows what entries mean together. */
+#include "config/load.h"
+
+#include "config/merge.h"
+#include "config/parts.h"
+#include "config/readers.h"
+#include "config/suggest.h"
+#include "core/topic.h"
+#include "util/cleanup.h"
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+DEFINE_CLEANUP(struct settings *, settings_free)
+DEFINE_CLEANUP(struct yaml_doc *, yaml_doc_free)
+
+/* ---- bluetooth ---- */
+
+static bool is_adapter_name(const char *text)
+{
+    return strncmp(text, "hci", 3) == 0 && text[3] && strlen(text) < 16 &&
+           !text[3 + strspn(text + 3, "0123456789")];
+}
+
+void read_adapters(struct reader *reader, const struct key *key, const struct yaml_node *node,
+                   void *target)
+{
+    struct bluetooth_settings *bluetooth = &((struct settings *)target)->bluetooth;
+    struct adapter_selector *adapter;
+
+    if (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "auto") == 0)
+        return;
+    if (node->kind != YAML_KIND_SEQUENCE || !node->n_items) {
+        reader_wrong(reader, key, node, "auto or a list such as [hci0]");
+        return;
+    }
+    if (node->n_items > 1) {
+        reader_error(reader, node->items[1], "more than one adapter is not supported yet");
+        return;
+    }
+    adapter = reader_array(reader, 1, sizeof(*adapter));
+    if (!adapter)
+        return;
+    bluetooth->adapters = adapter;
+    bluetooth->n_adapters = 1;
+    const struct yaml_node *item = node->items[0];
+    if (item->kind == YAML_KIND_SCALAR && is_adapter_name(item->text))
+        adapter->name = reader_copy(reader, item->text);
+    else if (item->kind != YAML_KIND_SCALAR || bt_address_parse(item->text, &adapter->address) < 0)
+        reader_wrong(reader, key, item, "a name such as hci0 or an address");
+}
+
+/* ---- gateway ---- */
+
+/* in a container the host name is another one after each start */
+static bool is_container(void)
+{
+    return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0;
+}
+
+/* the short host name, if it can serve as an id; why not, else */
+static const char *default_id(const struct config_options *options, char *buf, size_t size)
+{
+    if (options && options->host_name) {
+        snprintf(buf, size, "%s", options->host_name);
+    } else if (is_container()) {
+        return "the host name of a container changes";
+    } else if (gethostname(buf, size) < 0) {
+        return "the host name is not known";
+    }
+    buf[size - 1] = '\0';
+    buf[strcspn(buf, ".")] = '\0';
+    if (strcmp(buf, "localhost") == 0)
+        return "the host is only called localhost";
+    if (!topic_is_valid_id(buf) || strlen(buf) > SETTINGS_MAX_ID)
+        return "the host name has characters that topics do not allow";
+    return NULL;
+}
+
+static void check_gateway(struct reader *reader, const struct yaml_node *root,
+                          const struct config_options *options)
+{
+    struct settings *settings = reader->settings;
+    const struct yaml_node *gateway = yaml_node_get(root, "gateway");
+    char buf[256];
+
+    if (!settings->gateway.id && !(gateway && yaml_node_get(gateway, "id"))) {
+        const char *why = default_id(options, buf, sizeof(buf));
+        if (why)
+            reader_error(reader, gateway ? gateway : root,
+                         "'gateway.id' is missing, and %s; give this gateway a name of its own: "
+                         "gateway: {id: garage}",
+                         why);
+        else
+            settings->gateway.id = reader_copy(reader, buf);
+    }
+    if (!settings->mqtt.client_id && settings->gateway.id &&
+        asprintf(&settings->mqtt.client_id, "gatt2mqtt-%s", settings->gateway.id) < 0) {
+        settings->mqtt.client_id = NULL;
+        reader->failed = true;
+    }
+}
+
+/* ---- profiles and devices ---- */
+
+static const struct yaml_node *entries_of(const struct yaml_node *root, const char *key)
+{
+    const struct yaml_node *node = yaml_node_get(root, key);
+
+    return node && node->kind == YAML_KIND_MAPPING ? node : NULL;
+}
+
+/* every profile by itself, so that one that nobody uses is checked, too */
+static void check_profiles(struct reader *reader)
+{
+    reader->partial = true;
+    for (size_t i = 0; reader->profiles && i < reader->profiles->n_items; i++) {
+        struct device_settings device = {0};
+        read_device(reader, reader->profiles->keys[i], reader->profiles->items[i], &device);
+        device_settings_done(&device);
+    }
+    reader->partial = false;
+}
+
+/* the device's mapping with its profile's keys below its own */
+static const struct yaml_node *with_profile(struct reader *reader, struct merge_pool *pool,
+                                            const struct yaml_node *node)
+{
+    const struct yaml_node *name = yaml_node_get(node, "profile");
+    const struct yaml_node *profile = name && name->kind == YAML_KIND_SCALAR && reader->profiles
+                                          ? yaml_node_get(reader->profiles, name->text)
+                                          : NULL;
+
+    if (!profile || profile->kind != YAML_KIND_MAPPING)
+        return node;
+    if (merge_mappings(pool, profile, node, &node) < 0)
+        reader->failed = true;
+    return node;
+}
+
+static const struct yaml_node *address_of(const struct yaml_node *device)
+{
+    const struct yaml_node *match = yaml_node_get(device, "match");
+
+    return match ? yaml_node_get(match, "address") : NULL;
+}
+
+static bool is_same_address(const struct match_settings *a, const struct match_settings *b)
+{
+    return a->has_address && b->has_address && bt_address_equal(&a->address, &b->address) &&
+           (!a->has_address_type || !b->has_address_type || a->address_type == b->address_type);
+}
+
+/* against all devices before it */
+static void check_against_others(struct reader *reader, const struct yaml_node *names,
+                                 const struct yaml_node *node, size_t index)
+{
+    const struct device_settings *devices = reader->settings->devices;
+    const struct yaml_node *name = names->keys[index], *address = address_of(node);
+
+    for (size_t i = 0; i < index; i++) {
+        if (address && is_same_address(&devices[i].match, &devices[index].match))
+            reader_error(reader, address == address_of(names->items[index]) ? address : name,
+                         "'%s' has the same address as '%s' in line %zu; a peer belongs to one "
+                         "device",
+                         name->text, names->keys[i]->text, names->keys[i]->line);
+        if (strcasecmp(names->keys[i]->text, name->text) == 0)
+            reader_warning(reader, name,
+                           "'%s' and '%s' in line %zu differ only in capital letters; topics tell "
+                           "them apart, people may not",
+                           name->text, names->keys[i]->text, names->keys[i]->line);
+    }
+}
+
+static void read_devices(struct reader *reader, const struct yaml_node *names)
+{
+    struct settings *settings = reader->settings;
+    struct merge_pool pool = MERGE_POOL_INIT;
+
+    if (names->n_items > SETTINGS_MAX_DEVICES) {
+        reader_error(reader, names, "there are at most %d devices, not %zu", SETTINGS_MAX_DEVICES,
+                     names->n_items);
+        return;
+    }
+    settings->devices = reader_array(reader, names->n_items, sizeof(*settings->devices));
+    for (size_t i = 0; settings->devices && !reader->failed && i < names->n_items; i++) {
+        const struct yaml_node *node = with_profile(reader, &pool, names->items[i]);
+        read_device(reader, names->keys[i], node, &settings->devices[settings->n_devices++]);
+        check_against_others(reader, names, node, i);
+    }
+    merge_pool_done(&pool);
+}
+
+/* ---- the file ---- */
+
+static void read_root(struct reader *reader, const struct yaml_node *root,
+                      const struct config_options *options)
+{
+    const struct yaml_node *mqtt = yaml_node_get(root, "mqtt");
+    const struct yaml_node *devices = entries_of(root, "devices");
+
+    if (root->kind != YAML_KIND_MAPPING) {
+        reader_error(reader, root, "the file must be a mapping with 'mqtt' and 'devices', not %s",
+                     yaml_node_describe(root));
+        return;
+    }
+    reader->profiles = entries_of(root, "profiles");
+    reader_defaults(reader, &config_table, reader->settings);
+    reader_section(reader, &config_table, root, root, reader->settings);
+    if (!mqtt)
+        reader_error(reader, root, "'mqtt' is missing; write mqtt: {url: mqtt://broker.lan}");
+    check_mqtt(reader, mqtt);
+    check_gateway(reader, root, options);
+    check_profiles(reader);
+    if (devices && devices->n_items)
+        read_devices(reader, devices);
+    else
+        reader_warning(reader, root, "there are no devices, so that there is nothing to do");
+}
+
+/* the directory of a file; NULL for the current one */
+static int directory_of(const char *path, char **ret_directory)
+{
+    const char *slash = strrchr(path, '/');
+
+    *ret_directory = NULL;
+    if (!slash)
+        return 0;
+    *ret_directory = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    return *ret_directory ? 0 : -ENOMEM;
+}
+
+int config_load(const char *path, const struct config_options *options, struct diags *diags,
+                struct settings **ret_settings)
+{
+    _cleanup_(yaml_doc_freep) struct yaml_doc *doc = NULL;
+    _cleanup_(settings_freep) struct settings *settings = NULL;
+    _cleanup_(freep) char *directory = NULL;
+    int r = yaml_doc_load(path, diags, &doc);
+
+    if (r < 0)
+        return r == -ENOMEM ? r : CONFIG_E_INVALID;
+    settings = calloc(1, sizeof(*settings));
+    if (!settings || directory_of(path, &directory) < 0)
+        return -ENOMEM;
+    struct reader reader = {.diags = diags, .settings = settings, .directory = directory};
+    read_root(&reader, yaml_doc_root(doc), options);
+    if (reader.failed || diags->failed)
+        return -ENOMEM;
+    if (diags->n_errors)
+        return CONFIG_E_INVALID;
+    snprintf(settings->hash, sizeof(settings->hash), "%016" PRIx64, yaml_doc_hash(doc));
+    *ret_settings = TAKE_PTR(settings);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* The parts of a file that need more than the table: each reads one entry and checks it. */
+#pragma once
+
+#include "config/reader.h"
+
+/* `name` is the entry's key node, `node` its value (a profile's keys merged in) */
+void read_device(struct reader *reader, const struct yaml_node *name, const struct yaml_node *node,
+                 struct device_settings *device);
+/* all entries of `characteristics` into the device */
+void read_characteristics(struct reader *reader, const struct yaml_node *node,
+                          struct device_settings *device);
+/* all entries of `fields`, compiled; NULL when there are none or something is wrong. Not compiled
+ * in a profile, which may be incomplete. */
+struct schema *read_fields(struct reader *reader, const struct yaml_node *fields, bool big_endian,
+                           bool extra_is_error);
+/* what the table cannot say about `mqtt`; `node` is its mapping or NULL */
+void check_mqtt(struct reader *reader, const struct yaml_node *node);
+
+/* an id from the file: what topics allow, not too long, none of `reserved` (ends with NULL) */
+void check_id(struct reader *reader, const struct yaml_node *name, const char *what,
+              const char *const *reserved);

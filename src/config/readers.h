@@ -1,0 +1,27 @@
+/* The readers of the keys that no simple type covers (KEY_OTHER). Each stores into the target that
+ * the table names, or adds a diagnostic. */
+#pragma once
+
+#include "config/table.h"
+
+#define DECLARE_READER(name)                                                              \
+    void name(struct reader *reader, const struct key *key, const struct yaml_node *node, \
+              void *target)
+
+/* struct settings */
+DECLARE_READER(read_mqtt_url);
+DECLARE_READER(read_adapters);
+/* struct device_settings */
+DECLARE_READER(read_match_services);
+DECLARE_READER(read_match_manufacturer);
+DECLARE_READER(read_match_data);
+DECLARE_READER(read_profile_name);
+/* struct characteristic_settings */
+DECLARE_READER(read_has);
+/* struct field_spec */
+DECLARE_READER(read_field_type);
+DECLARE_READER(read_field_bit);
+DECLARE_READER(read_field_bits);
+DECLARE_READER(read_field_enum);
+DECLARE_READER(read_field_invalid);
+DECLARE_READER(read_field_value); /* const, default: also true, false and an enum's names */
