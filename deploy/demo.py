@@ -177,8 +177,8 @@ class Screen:
                     self.history.append(typed)
                 self.at = len(self.history)
                 lines.append(typed)
-            elif key == "\x04":
-                if not self.typed:
+            elif key in "\x03\x04":
+                if not self.typed or key == "\x03":
                     lines.append(None)
             elif key in "\x7f\b":
                 self.typed = self.typed[:-1]
@@ -292,7 +292,7 @@ class Demo:
 
     def say(self, when, device, what, text, colour=None):
         paint = self.screen.paint
-        self.screen.line(f"{paint(when, 'dim')}  {device:<12} {what:<15} {paint(text, colour)}")
+        self.screen.line(f"{paint(when, 'dim')}  {device:<12} {what:<18} {paint(text, colour)}")
 
     @staticmethod
     def clock(ts=None):

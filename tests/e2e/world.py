@@ -3,6 +3,7 @@
 from harness import SLACK
 
 METER = "meter"
+ADDRESS = "C8:00:00:00:0E:01"
 BASE = "gatt2mqtt"
 GATEWAY = "e2e"
 
@@ -20,7 +21,7 @@ def peripherals():
     return {
         "peripherals": {
             METER: {
-                "address": "C8:00:00:00:0E:01",
+                "address": ADDRESS,
                 "address_type": "random",
                 "name": "Meter",
                 "rssi": -60,
@@ -67,7 +68,7 @@ def settings(port, host="127.0.0.1", protocol="3.1.1", notify="signal", **mqtt):
         "gateway": {"id": GATEWAY},
         "devices": {
             METER: {
-                "match": {"service": uuid(1)},
+                "match": {"address": ADDRESS},
                 "characteristics": {
                     "stream": entry(0x10, "uint32", subscribe=True, notify=notify),
                     "level": entry(0x11, "uint16", subscribe=True, read={"on_connect": True}),
