@@ -173,7 +173,6 @@ void bluez_tree_clear(struct bluez *bluez);
 /* Takes a{sv}; gives whether anything that the core knows changed. Negative: broken message. */
 MUST_CHECK
 int bluez_adapter_take(struct adapter *adapter, sd_bus_message *m, bool *ret_changed);
-void bluez_adapter_invalidate(struct adapter *adapter, const char *property);
 void bluez_adapter_tell(struct bluez *bluez, struct adapter *adapter);
 void bluez_adapter_remove(struct bluez *bluez, struct adapter *adapter);
 void bluez_adapter_scan(struct call *call, struct adapter *adapter);

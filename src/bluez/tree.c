@@ -287,17 +287,9 @@ int bluez_tree_on_objects(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 }
 
 struct invalidation {
-    struct adapter *adapter;
     struct device *device;
     struct device_change *change;
 };
-
-static void invalidate_adapter(void *userdata, const char *property)
-{
-    struct invalidation *invalidation = userdata;
-
-    bluez_adapter_invalidate(invalidation->adapter, property);
-}
 
 static void invalidate_device(void *userdata, const char *property)
 {
@@ -308,12 +300,10 @@ static void invalidate_device(void *userdata, const char *property)
 
 static int adapter_changed(struct bluez *bluez, struct adapter *adapter, sd_bus_message *m)
 {
-    struct invalidation invalidation = {.adapter = adapter};
     bool changed = false;
     int r = bluez_adapter_take(adapter, m, &changed);
 
-    if (r >= 0)
-        r = props_each_name(m, invalidate_adapter, &invalidation);
+    /* none of an adapter's properties is ever invalidated */
     if (changed)
         bluez_adapter_tell(bluez, adapter);
     return r;
