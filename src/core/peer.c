@@ -65,6 +65,15 @@ const char *reason_name(enum reason reason)
     return reason_names[reason];
 }
 
+/* a blind attempt is no news: to the outside the peer is absent until it answers */
+static enum peer_state shown_state(const struct peer *peer)
+{
+    if (peer->blind &&
+        (peer->state == PEER_STATE_CONNECTING || peer->state == PEER_STATE_DISCONNECTING))
+        return PEER_STATE_ABSENT;
+    return peer->state;
+}
+
 void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reason,
                       const char *format, ...)
 {
@@ -75,7 +84,8 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
     va_start(ap, format);
     vsnprintf(why, sizeof(why), format, ap);
     va_end(ap);
-    if (state == peer->state && reason == peer->reason && strcmp(why, peer->why) == 0)
+    bool same_words = reason == peer->reason && strcmp(why, peer->why) == 0;
+    if (state == peer->state && same_words)
         return;
     if (state != peer->state) {
         peer->since_us = gateway->now.mono_us;
@@ -83,11 +93,14 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
             actions_log(gateway->actions, LOG_LEVEL_DEBUG, peer->log_area, "%s -> %s (%s)",
                         state_names[peer->state], state_names[state], why);
     }
-    peer->since_real_us = gateway->now.real_us;
     peer->state = state;
     peer->reason = reason;
     snprintf(peer->why, sizeof(peer->why), "%s", why);
-    peer->link_dirty = gateway->links_dirty = true;
+    if (peer->shown != shown_state(peer) || !same_words) {
+        peer->shown = shown_state(peer);
+        peer->since_real_us = gateway->now.real_us;
+        peer->link_dirty = gateway->links_dirty = true;
+    }
     gateway->schedule = true;
 }
 
@@ -113,7 +126,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
     *peer = (struct peer){.gateway = gateway, .index = index, .settings = settings};
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
-    peer->state = PEER_STATE_DISABLED;
+    peer->state = peer->shown = PEER_STATE_DISABLED;
     peer->reason = REASON_STARTING;
     snprintf(peer->why, sizeof(peer->why), "the gateway is starting");
     if (settings->match.has_address) {

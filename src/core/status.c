@@ -68,16 +68,6 @@ static void key_uint(struct json_writer *w, const char *key, uint64_t value)
 
 /* ---- one device ---- */
 
-/* a blind attempt is no news: to the outside the device is absent until it answers */
-static enum peer_state shown_state(const struct peer *peer)
-{
-    if (peer->state == PEER_STATE_CONNECTING && peer->blind)
-        return PEER_STATE_ABSENT;
-    if (peer->state == PEER_STATE_DISCONNECTING && peer->blind)
-        return PEER_STATE_ABSENT;
-    return peer->state;
-}
-
 static void publish_availability(struct peer *peer)
 {
     bool available = peer->state == PEER_STATE_ONLINE;
@@ -99,7 +89,7 @@ static void publish_link(struct peer *peer)
 
     bt_address_format(&peer->address, address);
     key_string(&w, "gateway", gateway->settings->gateway.id);
-    key_string(&w, "state", peer_state_name(shown_state(peer)));
+    key_string(&w, "state", peer_state_name(peer->shown));
     key_string(&w, "reason", reason_name(peer->reason));
     key_string(&w, "why", peer->why);
     json_write_key(&w, "since");

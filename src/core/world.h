@@ -182,6 +182,7 @@ struct peer {
     char *log_area;                         /* owned: "peer kitchen" */
 
     enum peer_state state;
+    enum peer_state shown; /* to the outside */
     enum reason reason;
     char why[192];
     uint64_t since_us;

@@ -1,0 +1,373 @@
+/* A scripted world around the core; see helper_world.h. */
+#include "helper_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct schema *one_field(const char *name)
+{
+    struct field_spec *spec = calloc(1, sizeof(*spec));
+    struct schema *schema;
+    struct schema_error error;
+
+    spec->name = strdup(name);
+    spec->type = FIELD_TYPE_UINT;
+    spec->size = 1;
+    spec->offset = FIELD_OFFSET_NEXT;
+    spec->length = FIELD_LENGTH_REST;
+    spec->scale.mantissa = 1;
+    spec->publish = true;
+    assert_int_equal(schema_new_take(spec, 1, false, &schema, &error), 0);
+    return schema;
+}
+
+static struct characteristic_settings characteristic(const char *id, uint16_t uuid)
+{
+    return (struct characteristic_settings){
+        .id = strdup(id),
+        .has_uuid = true,
+        .uuid = bt_uuid_from_u16(uuid),
+        .index = -1,
+        .readable = true,
+        .schema = one_field("value"),
+        .retain = true,
+        .qos = 1,
+        .publish_on = PUBLISH_ALWAYS,
+    };
+}
+
+static void device(struct device_settings *settings, size_t index)
+{
+    char id[16];
+
+    snprintf(id, sizeof(id), "d%zu", index);
+    *settings = (struct device_settings){
+        .id = strdup(id),
+        .enabled = true,
+        .match = {.has_address = true, .address = {{0xc0, 0, 0, 0, 0, (uint8_t)index}}},
+        .reconnect_min_ms = 250,
+        .reconnect_max_ms = 60000,
+        .queue_timeout_ms = 10000,
+        .n_characteristics = 2,
+        .characteristics = calloc(2, sizeof(struct characteristic_settings)),
+    };
+    settings->characteristics[0] = characteristic("level", 0x2a19);
+    settings->characteristics[0].subscribe = true;
+    settings->characteristics[1] = characteristic("lamp", 0xffe1);
+    settings->characteristics[1].writable = true;
+}
+
+struct world *world_new(size_t n_devices)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    world->acknowledge = true;
+    world->now = (struct now){.mono_us = 1000000, .real_us = 1700000000000000};
+    world->settings.mqtt.buffer_messages = 1000;
+    world->settings.mqtt.buffer_bytes = 1 << 20;
+    world->settings.gateway.id = strdup("gw");
+    world->settings.gateway.base_topic = strdup("g");
+    world->settings.bluetooth.connections = 5;
+    world->settings.bluetooth.power_on = true;
+    world->settings.devices = calloc(n_devices, sizeof(struct device_settings));
+    world->settings.n_devices = n_devices;
+    for (size_t i = 0; i < n_devices; i++)
+        device(&world->settings.devices[i], i);
+    return world;
+}
+
+void world_start(struct world *world)
+{
+    struct gateway_options options = {.settings = &world->settings, .seed = 1, .version = "test"};
+    struct event event = {.type = EVENT_START};
+
+    assert_int_equal(gateway_new(&options, &world->gateway), 0);
+    world_event(world, &event);
+}
+
+void world_clear(struct world *world)
+{
+    for (size_t i = 0; i < world->n_owned; i++)
+        free(world->owned[i]);
+    world->n_owned = world->n_seen = 0;
+}
+
+struct world *world_free(struct world *world)
+{
+    world_clear(world);
+    gateway_free(world->gateway);
+    actions_done(&world->actions);
+    for (size_t i = 0; i < world->settings.n_devices; i++)
+        device_settings_done(&world->settings.devices[i]);
+    free(world->settings.devices);
+    free(world->settings.gateway.id);
+    free(world->settings.gateway.base_topic);
+    free(world);
+    return NULL;
+}
+
+static char *keep(struct world *world, const void *data, size_t length)
+{
+    char *copy = malloc(length + 1);
+
+    if (length)
+        memcpy(copy, data, length);
+    copy[length] = '\0';
+    assert_true(world->n_owned < ARRAY_SIZE(world->owned));
+    world->owned[world->n_owned++] = copy;
+    return copy;
+}
+
+static void record(struct world *world, const struct action *action)
+{
+    assert_true(world->n_seen < ARRAY_SIZE(world->seen));
+    struct action *copy = &world->seen[world->n_seen++];
+    *copy = *action;
+    if (action->type == ACTION_PUBLISH) {
+        copy->publish.topic = keep(world, action->publish.topic, strlen(action->publish.topic));
+        copy->publish.payload = keep(world, action->publish.payload, action->publish.length);
+    } else if (action->type == ACTION_WRITE) {
+        copy->write.data = (const uint8_t *)keep(world, action->write.data, action->write.length);
+    } else if (action->type == ACTION_TOPIC_SUBSCRIBE) {
+        copy->topic.filter = keep(world, action->topic.filter, strlen(action->topic.filter));
+    } else if (action->type == ACTION_LOG) {
+        copy->log.area = keep(world, action->log.area, strlen(action->log.area));
+        copy->log.text = keep(world, action->log.text, strlen(action->log.text));
+    } else if (action->type == ACTION_QUIT) {
+        world->quit = true;
+    }
+}
+
+void world_event(struct world *world, const struct event *event)
+{
+    uint64_t tokens[256];
+    size_t n = 0;
+
+    actions_reset(&world->actions);
+    gateway_handle(world->gateway, world->now, event, &world->actions);
+    assert_false(world->actions.failed);
+    for (size_t i = 0; i < world->actions.n; i++) {
+        record(world, &world->actions.list[i]);
+        if (world->actions.list[i].type == ACTION_PUBLISH && n < ARRAY_SIZE(tokens))
+            tokens[n++] = world->actions.list[i].publish.token;
+    }
+    /* the promise that holds everywhere: who is not online says why */
+    for (size_t i = 0; i < world->gateway->n_peers; i++)
+        assert_true(world->gateway->peers[i].why[0]);
+    for (size_t i = 0; world->acknowledge && i < n; i++) {
+        struct event done = {.type = EVENT_PUBLISHED,
+                             .published = {.token = tokens[i], .ok = true}};
+        world_event(world, &done);
+    }
+}
+
+void world_advance(struct world *world, uint64_t ms)
+{
+    uint64_t end = world->now.mono_us + ms * 1000;
+    struct event event = {.type = EVENT_TIMER};
+    unsigned rounds = 0;
+
+    while (gateway_next_deadline(world->gateway) <= end) {
+        uint64_t due = gateway_next_deadline(world->gateway);
+        if (due > world->now.mono_us) {
+            world->now.real_us += (int64_t)(due - world->now.mono_us);
+            world->now.mono_us = due;
+        }
+        world_event(world, &event);
+        assert_true(++rounds < 100000); /* a busy loop */
+    }
+    world->now.real_us += (int64_t)(end - world->now.mono_us);
+    world->now.mono_us = end;
+}
+
+const struct action *world_find(const struct world *world, enum action_type type,
+                                const struct action *after)
+{
+    for (size_t i = after ? (size_t)(after - world->seen) + 1 : 0; i < world->n_seen; i++)
+        if (world->seen[i].type == type)
+            return &world->seen[i];
+    return NULL;
+}
+
+const struct action *world_expect(const struct world *world, enum action_type type)
+{
+    const struct action *action = world_find(world, type, NULL);
+
+    if (!action)
+        fail_msg("no action of type %d", (int)type);
+    return action;
+}
+
+size_t world_count(const struct world *world, enum action_type type)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < world->n_seen; i++)
+        n += world->seen[i].type == type;
+    return n;
+}
+
+const char *world_published(const struct world *world, const char *topic)
+{
+    for (size_t i = world->n_seen; i-- > 0;)
+        if (world->seen[i].type == ACTION_PUBLISH &&
+            strcmp(world->seen[i].publish.topic, topic) == 0)
+            return world->seen[i].publish.payload;
+    return NULL;
+}
+
+size_t world_count_published(const struct world *world, const char *topic)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < world->n_seen; i++)
+        n += world->seen[i].type == ACTION_PUBLISH &&
+             strcmp(world->seen[i].publish.topic, topic) == 0;
+    return n;
+}
+
+void world_bluez_up(struct world *world)
+{
+    struct event adapter = {
+        .type = EVENT_ADAPTER,
+        .adapter_info = {.adapter = ADAPTER_1, .name = "hci0", .powered = true}};
+    struct event up = {.type = EVENT_BLUEZ_UP};
+
+    world_event(world, &adapter);
+    world_event(world, &up);
+    const struct action *scan = world_find(world, ACTION_SCAN_START, NULL);
+    if (scan) {
+        struct event result = {
+            .type = EVENT_SCAN_RESULT, .op = scan->op, .adapter = ADAPTER_1, .asked.on = true};
+        world_event(world, &result);
+    }
+}
+
+void world_hear(struct world *world, size_t peer, uint32_t number)
+{
+    struct event event = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = number,
+                                          .address = {{0xc0, 0, 0, 0, 0, (uint8_t)peer}},
+                                          .heard = true,
+                                          .rssi = -60}};
+
+    world_event(world, &event);
+}
+
+void world_answer(struct world *world, const struct action *action, enum bt_status status)
+{
+    enum event_type type = EVENT_CONNECT_RESULT;
+
+    if (action->type == ACTION_DISCONNECT)
+        type = EVENT_DISCONNECT_RESULT;
+    else if (action->type == ACTION_RESOLVE)
+        type = EVENT_RESOLVE_RESULT;
+    else if (action->type == ACTION_SUBSCRIBE)
+        type = EVENT_SUBSCRIBE_RESULT;
+    else if (action->type == ACTION_READ)
+        type = EVENT_READ_RESULT;
+    else if (action->type == ACTION_WRITE)
+        type = EVENT_WRITE_RESULT;
+    struct event event = {
+        .type = type,
+        .op = action->op,
+        .adapter = action->adapter,
+        .device = action->device,
+        .result = {.status = status, .att = status == BT_STATUS_ATT_ERROR ? 3 : 0}};
+    if (type == EVENT_READ_RESULT) {
+        event.read.handle = action->read.handle;
+        event.read.data = (const uint8_t *)"\x2a";
+        event.read.length = 1;
+    }
+    world_event(world, &event);
+}
+
+void world_link(struct world *world, uint32_t number, bool connected)
+{
+    struct event event = {
+        .type = EVENT_LINK, .adapter = ADAPTER_1, .device = number, .link.connected = connected};
+
+    world_event(world, &event);
+}
+
+void world_resolved(struct world *world, const struct action *action)
+{
+    const struct gatt_characteristic tree[] = {
+        {.service = bt_uuid_from_u16(0x180f),
+         .uuid = bt_uuid_from_u16(0x2a19),
+         .handle = LEVEL_HANDLE,
+         .flags = GATT_FLAG_READ | GATT_FLAG_NOTIFY},
+        {.service = bt_uuid_from_u16(0xffe0),
+         .uuid = bt_uuid_from_u16(0xffe1),
+         .handle = LAMP_HANDLE,
+         .flags = GATT_FLAG_READ | GATT_FLAG_WRITE},
+    };
+    struct event event = {
+        .type = EVENT_RESOLVE_RESULT,
+        .op = action->op,
+        .adapter = action->adapter,
+        .device = action->device,
+        .resolved = {.characteristics = tree, .n_characteristics = 2, .mtu = 247}};
+
+    world_event(world, &event);
+}
+
+void world_value(struct world *world, const struct action *subscribe, const void *data, size_t n)
+{
+    struct event event = {.type = EVENT_VALUE,
+                          .value = {.subscription = subscribe->subscribe.subscription,
+                                    .peer = subscribe->op.peer,
+                                    .source = subscribe->subscribe.source,
+                                    .data = data,
+                                    .length = n}};
+
+    world_event(world, &event);
+}
+
+void world_online(struct world *world, size_t peer)
+{
+    uint32_t number = 100 + (uint32_t)peer;
+
+    world_clear(world);
+    world_hear(world, peer, number);
+    const struct action connect = *world_expect(world, ACTION_CONNECT);
+    world_link(world, number, true);
+    world_answer(world, &connect, BT_STATUS_OK);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    assert_int_equal(world->gateway->peers[peer].state, PEER_STATE_ONLINE);
+}
+
+void world_broker_up(struct world *world)
+{
+    struct event event = {.type = EVENT_BROKER_UP,
+                          .broker_up = {.window = 20, .window_qos0 = 100, .v5 = true}};
+
+    world_event(world, &event);
+}
+
+void world_broker_down(struct world *world)
+{
+    struct event event = {.type = EVENT_BROKER_DOWN,
+                          .broker_down = {.reason = "lost", .was_up = true}};
+
+    world_event(world, &event);
+}
+
+void world_message(struct world *world, const char *topic, const char *payload, bool retained)
+{
+    struct event event = {.type = EVENT_MESSAGE,
+                          .message = {.topic = topic,
+                                      .payload = payload,
+                                      .length = strlen(payload),
+                                      .qos = 1,
+                                      .retained = retained}};
+
+    world_event(world, &event);
+}

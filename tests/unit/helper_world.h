@@ -1,0 +1,66 @@
+/*
+ * A scripted world around the core: the test says what BlueZ and the broker do, and looks at what
+ * the core wants. Time moves only by world_advance(). Nothing here decides anything.
+ */
+#pragma once
+
+#include "core/gateway.h"
+#include "core/world.h"
+
+struct seen_action {
+    struct action action; /* its pointers were copied */
+};
+
+#define WORLD_MAX_PUBLISHED 4096
+
+struct world {
+    struct settings settings;
+    struct gateway *gateway;
+    struct actions actions;
+    struct now now;
+    struct action seen[4096];
+    size_t n_seen;
+    char *owned[16384];
+    size_t n_owned;
+    bool acknowledge; /* the broker acknowledges at once */
+    bool quit;
+};
+
+/* devices d0, d1, ... with addresses C0:00:00:00:00:0<i>, each with a subscribed `level` (2A19),
+ * and a writable `lamp` (FFE1) that is read on demand */
+struct world *world_new(size_t n_devices);
+void world_start(struct world *world); /* EVENT_START and the gateway */
+struct world *world_free(struct world *world);
+
+void world_event(struct world *world, const struct event *event);
+void world_advance(struct world *world, uint64_t ms); /* fires every timer on the way */
+void world_clear(struct world *world);                /* forgets what was seen */
+
+/* the first action of the type since world_clear(), after `after` (NULL: from the start), or NULL
+ */
+const struct action *world_find(const struct world *world, enum action_type type,
+                                const struct action *after);
+const struct action *world_expect(const struct world *world, enum action_type type);
+size_t world_count(const struct world *world, enum action_type type);
+/* the last payload on a topic since world_clear(), or NULL; and how many */
+const char *world_published(const struct world *world, const char *topic);
+size_t world_count_published(const struct world *world, const char *topic);
+
+/* ---- BlueZ ---- */
+#define ADAPTER_1 1
+void world_bluez_up(struct world *world); /* adapter 1, powered */
+void world_hear(struct world *world, size_t peer, uint32_t device);
+void world_answer(struct world *world, const struct action *action, enum bt_status status);
+void world_link(struct world *world, uint32_t device, bool connected);
+void world_resolved(struct world *world, const struct action *action);
+void world_value(struct world *world, const struct action *subscribe, const void *data, size_t n);
+/* heard, connected, resolved, subscribed: the whole way; device = 100 + peer */
+void world_online(struct world *world, size_t peer);
+
+/* ---- the broker ---- */
+void world_broker_up(struct world *world);
+void world_broker_down(struct world *world);
+void world_message(struct world *world, const char *topic, const char *payload, bool retained);
+
+#define LEVEL_HANDLE 0x12
+#define LAMP_HANDLE  0x22

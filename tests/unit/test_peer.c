@@ -1,0 +1,437 @@
+/* The peer's machine and the connector: what a peripheral's owner relies on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "helper_world.h"
+
+#define D0 100u
+#define D1 101u
+
+static struct world *begin(size_t n)
+{
+    struct world *world = world_new(n);
+
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_clear(world);
+    return world;
+}
+
+static struct peer *peer_of(struct world *world, size_t i)
+{
+    return &world->gateway->peers[i];
+}
+
+static void heard_peer_is_connected_resolved_subscribed_and_online(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    const struct action *connect = world_expect(world, ACTION_CONNECT);
+    assert_int_equal(connect->device, D0);
+    assert_int_equal(connect->adapter, ADAPTER_1);
+    world_link(world, D0, true);
+    world_answer(world, connect, BT_STATUS_OK);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    const struct action *subscribe = world_expect(world, ACTION_SUBSCRIBE);
+    assert_int_equal(subscribe->subscribe.handle, LEVEL_HANDLE);
+    assert_null(world_published(world, "g/d0/status/availability"));
+    world_answer(world, subscribe, BT_STATUS_OK);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"state\":\"online\""));
+    assert_int_equal(world_count(world, ACTION_CONNECT), 1);
+    world_free(world);
+}
+
+static void reply_and_link_may_come_in_any_order(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_OK);
+    assert_null(world_find(world, ACTION_RESOLVE, NULL));
+    world_link(world, D0, true);
+    assert_non_null(world_find(world, ACTION_RESOLVE, NULL));
+    world_free(world);
+}
+
+static void yes_without_a_link_is_given_up_after_5_s(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_OK);
+    world_advance(world, 4900);
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 200);
+    world_answer(world, world_expect(world, ACTION_DISCONNECT), BT_STATUS_OK);
+    assert_int_equal(peer_of(world, 0)->state, PEER_STATE_BACKOFF);
+    world_free(world);
+}
+
+static void connect_that_hangs_is_cancelled_by_disconnect(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    world_advance(world, CONNECT_MS + 10);
+    assert_int_equal(world_expect(world, ACTION_DISCONNECT)->device, D0);
+    assert_int_equal(peer_of(world, 0)->reason, REASON_CONNECT_TIMEOUT);
+    world_free(world);
+}
+
+static void reconnect_waits_longer_after_each_failure(void **state)
+{
+    struct world *world = begin(1);
+    uint64_t last = 0;
+    struct peer *peer = peer_of(world, 0);
+
+    for (unsigned i = 1; i <= 12; i++) {
+        world_clear(world);
+        world_hear(world, 0, D0);
+        peer->shortcut_us = world->now.mono_us; /* no shortcut by the advertisement */
+        while (!world_find(world, ACTION_CONNECT, NULL)) {
+            world_advance(world, 250);
+            peer->shortcut_us = world->now.mono_us;
+            world_hear(world, 0, D0);
+        }
+        world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
+        assert_int_equal(peer->state, PEER_STATE_BACKOFF);
+        uint64_t wait = (peer->retry_us - world->now.mono_us) / 1000;
+        assert_in_range(wait, 250, 60000);
+        if (i <= 3)
+            assert_int_equal(wait, 250);
+        else
+            assert_in_range(wait, (500ULL << (i - 4)) > 30000 ? 30000 : 500ULL << (i - 4), 60000);
+        assert_true(wait * 2 >= last);
+        last = wait;
+    }
+    world_free(world);
+}
+
+static void advertisement_ends_a_long_backoff_but_not_every_time(void **state)
+{
+    struct world *world = begin(1);
+    struct peer *peer = peer_of(world, 0);
+
+    world_hear(world, 0, D0);
+    peer->failures = 8;
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
+    assert_true(peer->retry_us > world->now.mono_us + 5000000);
+    world_clear(world);
+    world_hear(world, 0, D0);
+    world_advance(world, 2000);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
+    uint64_t retry = peer->retry_us;
+    world_hear(world, 0, D0);
+    assert_int_equal(peer->retry_us, retry);
+    world_free(world);
+}
+
+static void one_connect_at_a_time_per_adapter_first_come_first_served(void **state)
+{
+    struct world *world = begin(3);
+
+    world_hear(world, 2, 102);
+    world_hear(world, 0, 100);
+    world_hear(world, 1, 101);
+    assert_int_equal(world_count(world, ACTION_CONNECT), 1);
+    const struct action *first = world_expect(world, ACTION_CONNECT);
+    assert_int_equal(first->device, 102);
+    world_advance(world, 1);
+    world_link(world, 102, true); /* the token is free as soon as the link is up */
+    const struct action *second = world_find(world, ACTION_CONNECT, first);
+    assert_non_null(second);
+    assert_int_equal(second->device, 100);
+    assert_null(world_find(world, ACTION_CONNECT, second));
+    world_free(world);
+}
+
+static void no_more_links_than_allowed_and_the_waiting_one_says_so(void **state)
+{
+    struct world *world = world_new(2);
+
+    world->settings.bluetooth.connections = 1;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    world_clear(world);
+    world_hear(world, 1, D1);
+    world_advance(world, 5000);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    assert_non_null(
+        strstr(world_published(world, "g/d1/status/link"), "no free connection (1 of 1 in use)"));
+    world_link(world, 100, false);
+    world_hear(world, 1, D1);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D1);
+    world_free(world);
+}
+
+static void blind_attempt_gives_way_to_a_peer_that_was_heard(void **state)
+{
+    struct world *world = begin(2);
+    struct event known = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = D0,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .rssi = RSSI_UNKNOWN}};
+
+    world_event(world, &known); /* BlueZ remembers it; nobody has heard it */
+    const struct action *blind = world_expect(world, ACTION_CONNECT);
+    assert_int_equal(blind->device, D0);
+    assert_null(world_published(world, "g/d0/status/link")); /* no news to the outside */
+    world_hear(world, 1, D1);
+    const struct action *cancel = world_expect(world, ACTION_DISCONNECT);
+    assert_int_equal(cancel->device, D0);
+    world_answer(world, blind, BT_STATUS_CANCELLED);
+    world_answer(world, cancel, BT_STATUS_OK);
+    const struct action *heard = world_find(world, ACTION_CONNECT, blind);
+    assert_non_null(heard);
+    assert_int_equal(heard->device, D1);
+    assert_int_equal(peer_of(world, 0)->failures, 0); /* absent is no failure */
+    world_free(world);
+}
+
+static void lost_link_is_offline_at_once_and_tried_again_at_once(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    world_advance(world, 31000);
+    world_clear(world);
+    world_link(world, D0, false);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void what_is_subscribed_is_subscribed_again_after_a_reconnect(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    struct action before = *world_expect(world, ACTION_SUBSCRIBE);
+    world_advance(world, 31000);
+    world_clear(world);
+    world_link(world, D0, false);
+    world_link(world, D0, true);
+    /* BlueZ enables notifications by itself before we ask again: those count, too */
+    world_value(world, &before, "\x07", 1);
+    assert_non_null(strstr(world_published(world, "g/d0/level"), "\"value\":7"));
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    world_free(world);
+}
+
+static void late_answer_of_an_old_attempt_changes_nothing(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    struct action old = *world_expect(world, ACTION_CONNECT);
+    world_answer(world, &old, BT_STATUS_FAILED);
+    world_clear(world);
+    world_advance(world, 300);
+    world_expect(world, ACTION_CONNECT);
+    enum peer_state before = peer_of(world, 0)->state;
+    world_answer(world, &old, BT_STATUS_FAILED);
+    assert_int_equal(peer_of(world, 0)->state, before);
+    assert_int_equal(peer_of(world, 0)->failures, 1);
+    world_free(world);
+}
+
+static void object_that_vanishes_while_connecting_frees_the_connector(void **state)
+{
+    struct world *world = begin(2);
+    struct event gone = {.type = EVENT_DEVICE_GONE, .adapter = ADAPTER_1, .device = D0};
+
+    world_hear(world, 0, D0);
+    world_hear(world, 1, D1);
+    const struct action *first = world_expect(world, ACTION_CONNECT);
+    world_event(world, &gone); /* BlueZ never answers such a Connect */
+    const struct action *second = world_find(world, ACTION_CONNECT, first);
+    assert_non_null(second);
+    assert_int_equal(second->device, D1);
+    world_free(world);
+}
+
+static void empty_tree_is_cleared_from_the_cache_once_then_retried_slowly(void **state)
+{
+    struct world *world = begin(1);
+
+    for (int i = 0; i < 2; i++) {
+        world_clear(world);
+        world_hear(world, 0, D0);
+        world_advance(world, 2000);
+        if (!world_find(world, ACTION_CONNECT, NULL))
+            world_hear(world, 0, D0);
+        world_expect(world, ACTION_CONNECT);
+        world_link(world, D0, true);
+        world_answer(world, world_expect(world, ACTION_RESOLVE), BT_STATUS_NO_SERVICES);
+        world_link(world, D0, false);
+        assert_int_equal(world_count(world, ACTION_REMOVE_DEVICE), i == 0);
+    }
+    assert_true(peer_of(world, 0)->retry_slow);
+    assert_int_equal(peer_of(world, 0)->reason, REASON_NO_SERVICES);
+    world_free(world);
+}
+
+static void two_entries_on_one_characteristic_share_the_subscription(void **state)
+{
+    struct world *world = world_new(1);
+    struct characteristic_settings *list = world->settings.devices[0].characteristics;
+
+    list[1].uuid = list[0].uuid;
+    list[1].subscribe = true;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    assert_int_equal(world_count(world, ACTION_SUBSCRIBE), 1);
+    world_value(world, world_expect(world, ACTION_SUBSCRIBE), "\x05", 1);
+    assert_non_null(strstr(world_published(world, "g/d0/level"), "\"value\":5"));
+    assert_non_null(strstr(world_published(world, "g/d0/lamp"), "\"value\":5"));
+    world_free(world);
+}
+
+static void bluez_lost_means_all_links_lost_and_a_fresh_start_after(void **state)
+{
+    struct world *world = begin(2);
+    struct event down = {.type = EVENT_BLUEZ_DOWN,
+                         .bluez_down = {.reason = "no_bluez", .text = "gone"}};
+
+    world_online(world, 0);
+    world_online(world, 1);
+    world_clear(world);
+    world_event(world, &down);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    assert_string_equal(world_published(world, "g/d1/status/availability"), "offline");
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"reason\":\"no_bluez\""));
+    world_bluez_up(world);
+    assert_non_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_online(world, 0);
+    world_free(world);
+}
+
+static void adapter_switched_off_is_said_and_switched_on(void **state)
+{
+    struct world *world = begin(1);
+    struct event off = {.type = EVENT_ADAPTER,
+                        .adapter_info = {.adapter = ADAPTER_1, .name = "hci0"}};
+
+    world_event(world, &off);
+    assert_non_null(
+        strstr(world_published(world, "g/d0/status/link"), "\"reason\":\"adapter_off\""));
+    world_advance(world, 1500);
+    const struct action *power = world_expect(world, ACTION_POWER);
+    assert_true(power->power.on);
+    struct event blocked = {.type = EVENT_POWER_RESULT,
+                            .op = power->op,
+                            .adapter = ADAPTER_1,
+                            .result = {.status = BT_STATUS_BLOCKED, .text = "Blocked"}};
+    world_event(world, &blocked);
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"reason\":\"rfkill\""));
+    world_free(world);
+}
+
+static void the_strongest_that_fits_within_10_s_is_taken_and_kept(void **state)
+{
+    struct world *world = world_new(1);
+    struct match_settings *match = &world->settings.devices[0].match;
+    struct bt_uuid service = bt_uuid_from_u16(0x180f);
+
+    *match = (struct match_settings){.services = malloc(sizeof(service)), .n_services = 1};
+    match->services[0] = service;
+    world_start(world);
+    world_bluez_up(world);
+    struct event event = {
+        .type = EVENT_DEVICE,
+        .device_info = {.adapter = ADAPTER_1, .heard = true, .uuids = &service, .n_uuids = 1}};
+    for (uint32_t i = 0; i < 3; i++) {
+        event.device_info.device = 200 + i;
+        event.device_info.address.b[5] = (uint8_t)i;
+        event.device_info.rssi = (int16_t)(i == 1 ? -40 : -70);
+        world_event(world, &event);
+        world_advance(world, 1000);
+    }
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_advance(world, 8000);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, 201);
+    world_free(world);
+}
+
+static void scan_runs_while_somebody_is_missing_and_then_rests(void **state)
+{
+    struct world *world = world_new(1);
+
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    assert_non_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_online(world, 0);
+    world_advance(world, 10000);
+    const struct action stop = *world_expect(world, ACTION_SCAN_STOP);
+    struct event stopped = {.type = EVENT_SCAN_RESULT, .op = stop.op, .adapter = ADAPTER_1};
+    world_event(world, &stopped);
+    world_clear(world);
+    world_advance(world, 60000);
+    assert_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_link(world, D0, false);
+    assert_non_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_free(world);
+}
+
+static void idle_gateway_sets_no_needless_timers(void **state)
+{
+    struct world *world = begin(5);
+
+    for (size_t i = 0; i < 5; i++)
+        world_online(world, i);
+    world_advance(world, 120000);
+    world_clear(world);
+    unsigned rounds = 0;
+    uint64_t end = world->now.mono_us + 600000000;
+    while (gateway_next_deadline(world->gateway) < end) {
+        world->now.mono_us = gateway_next_deadline(world->gateway);
+        world_event(world, &(struct event){.type = EVENT_TIMER});
+        rounds++;
+    }
+    assert_in_range(rounds, 1, 11); /* health, once a minute */
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(heard_peer_is_connected_resolved_subscribed_and_online),
+        cmocka_unit_test(reply_and_link_may_come_in_any_order),
+        cmocka_unit_test(yes_without_a_link_is_given_up_after_5_s),
+        cmocka_unit_test(connect_that_hangs_is_cancelled_by_disconnect),
+        cmocka_unit_test(reconnect_waits_longer_after_each_failure),
+        cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
+        cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
+        cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
+        cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
+        cmocka_unit_test(lost_link_is_offline_at_once_and_tried_again_at_once),
+        cmocka_unit_test(what_is_subscribed_is_subscribed_again_after_a_reconnect),
+        cmocka_unit_test(late_answer_of_an_old_attempt_changes_nothing),
+        cmocka_unit_test(object_that_vanishes_while_connecting_frees_the_connector),
+        cmocka_unit_test(empty_tree_is_cleared_from_the_cache_once_then_retried_slowly),
+        cmocka_unit_test(two_entries_on_one_characteristic_share_the_subscription),
+        cmocka_unit_test(bluez_lost_means_all_links_lost_and_a_fresh_start_after),
+        cmocka_unit_test(adapter_switched_off_is_said_and_switched_on),
+        cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
+        cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
+        cmocka_unit_test(idle_gateway_sets_no_needless_timers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
