@@ -1,0 +1,452 @@
+/*
+ * When to connect, and what comes out of the inbox; see client.h. One enum with one function that
+ * changes it. Runs in the loop's thread only, and leaves Paho to connection.c.
+ */
+#include "mqtt/client.h"
+
+#include "core/topic.h"
+#include "mqtt/connection.h"
+#include "mqtt/nodelay.h"
+#include "mqtt/packet.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/time.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-event.h>
+
+#define ITEMS_PER_TURN    64 /* then other sources get their turn */
+#define INBOX_MESSAGES    1000
+#define INBOX_BYTES       ((size_t)1024 * 1024)
+#define UP_FOR_GOOD_US    MS_TO_US(30000) /* after that the backoff begins anew */
+#define DROP_LOG_US       MS_TO_US(60000)
+#define TIMER_ACCURACY_US MS_TO_US(10)
+
+enum state {
+    STATE_IDLE,       /* not started; for ever */
+    STATE_WAITING,    /* until the retry timer */
+    STATE_CONNECTING, /* Paho ends it: after its connect timeout, or the resolver's */
+    STATE_UP,         /* for ever; the keepalive watches it */
+    STATE_CLOSING,    /* DISCONNECT is on its way; until the stop timer */
+    STATE_STOPPED,    /* for ever */
+};
+
+struct mqtt_client {
+    struct sd_event *event;               /* a reference */
+    const struct mqtt_settings *settings; /* borrowed, outlives us */
+    char *will_topic, *will_payload;      /* owned */
+    void (*emit)(void *userdata, const struct event *event);
+    void *userdata;
+
+    enum state state;
+    bool has_keeper;
+    struct inbox *inbox;           /* owned */
+    struct connection *connection; /* owned; in CONNECTING, UP and CLOSING */
+    uint32_t epoch;                /* of the connection */
+    struct sd_event_source *inbox_source, *retry_source, *stop_source; /* references */
+
+    uint64_t up_since_us;
+    unsigned n_failures;    /* since a connection was last good for a while */
+    unsigned n_short_lived; /* connections in a row that were not */
+    struct connection_up limits;
+    uint64_t dropped_logged, drop_logged_us;
+    void (*done)(void *userdata);
+    void *done_userdata;
+};
+
+static uint64_t now_us(const struct mqtt_client *client)
+{
+    uint64_t now = 0;
+
+    sd_event_now(client->event, CLOCK_MONOTONIC, &now);
+    return now;
+}
+
+/* ---- connecting ---- */
+
+static void wait_and_retry(struct mqtt_client *client, bool taken_over)
+{
+    uint32_t random = 0;
+    uint64_t delay_ms;
+
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
+        random = (uint32_t)now_us(client);
+    client->n_failures++;
+    delay_ms = mqtt_retry_delay_ms(client->n_failures, taken_over, random);
+    client->state = STATE_WAITING;
+    sd_event_source_set_time_relative(client->retry_source, MS_TO_US(delay_ms));
+    sd_event_source_set_enabled(client->retry_source, SD_EVENT_ONESHOT);
+    log_debug("mqtt", "next try in %llu ms", (unsigned long long)delay_ms);
+}
+
+/* The attempt failed or the connection ended: lets go of it, plans the next and tells. */
+static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
+{
+    const struct mqtt_settings *settings = client->settings;
+    bool was_up = client->state == STATE_UP;
+    char tls_error[256] = "", text[512];
+    struct mqtt_failure failure = {
+        .end = end,
+        .code = code,
+        .v5 = settings->protocol == 5,
+        .tls =
+            settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS,
+        .tls_error = tls_error,
+        .host = settings->host,
+        .port = settings->port,
+        .timeout_s = MQTT_CONNECT_TIMEOUT_S,
+        .has_username = settings->username != NULL,
+        .client_id = settings->client_id,
+    };
+
+    if (was_up && now_us(client) - client->up_since_us >= UP_FOR_GOOD_US)
+        client->n_failures = client->n_short_lived = 0;
+    else if (was_up)
+        failure.n_short_lived = ++client->n_short_lived;
+    if (client->connection && !was_up)
+        snprintf(tls_error, sizeof tls_error, "%s", connection_tls_error(client->connection));
+    client->connection = connection_free(client->connection);
+    const char *reason = mqtt_failure_explain(&failure, text, sizeof text);
+    wait_and_retry(client, strcmp(reason, "taken_over") == 0);
+    client->emit(
+        client->userdata,
+        &(struct event){.type = EVENT_BROKER_DOWN,
+                        .broker_down = {.reason = reason, .text = text, .was_up = was_up}});
+}
+
+static int on_retry(struct sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct mqtt_client *client = userdata;
+    struct connection_options options = {
+        .settings = client->settings,
+        .will_topic = client->will_topic,
+        .will_payload = client->will_payload,
+        .inbox = client->inbox,
+        .epoch = ++client->epoch,
+    };
+    int code = 0, r;
+
+    if (client->state != STATE_WAITING)
+        return 0;
+    if (!client->has_keeper)
+        client->has_keeper = connection_keeper_new();
+    client->state = STATE_CONNECTING;
+    r = connection_new(&options, &client->connection, &code);
+    if (r != 0)
+        go_down(client, MQTT_END_LIBRARY, r < 0 ? r : code);
+    return 0;
+}
+
+static void go_up(struct mqtt_client *client, const struct connection_up *up)
+{
+    client->state = STATE_UP;
+    client->limits = *up;
+    client->up_since_us = now_us(client);
+    if (nodelay_set(client->settings->port) == 0)
+        log_debug("mqtt", "the socket to the broker was not found: no TCP_NODELAY");
+    if (!up->retain_available)
+        log_warning("mqtt", "the broker keeps no retained messages: states will be missing");
+    client->emit(client->userdata, &(struct event){.type = EVENT_BROKER_UP,
+                                                   .broker_up = {
+                                                       .session_present = up->session_present,
+                                                       .window = up->window,
+                                                       .window_qos0 = MQTT_WINDOW_QOS0,
+                                                       .max_packet = up->max_packet,
+                                                       .retain_available = up->retain_available,
+                                                       .max_qos = up->max_qos,
+                                                       .v5 = client->settings->protocol == 5,
+                                                   }});
+}
+
+/* ---- the way out ---- */
+
+static void finish_stop(struct mqtt_client *client)
+{
+    client->state = STATE_STOPPED;
+    client->connection = connection_free(client->connection);
+    sd_event_source_set_enabled(client->retry_source, SD_EVENT_OFF);
+    sd_event_source_set_enabled(client->stop_source, SD_EVENT_OFF);
+    if (client->done) {
+        void (*done)(void *userdata) = client->done;
+        client->done = NULL;
+        done(client->done_userdata);
+    }
+}
+
+static int on_stop_timer(struct sd_event_source *source, uint64_t usec, void *userdata)
+{
+    finish_stop(userdata);
+    return 0;
+}
+
+void mqtt_client_stop(struct mqtt_client *client, uint64_t timeout_ms, void (*done)(void *userdata),
+                      void *userdata)
+{
+    client->done = done;
+    client->done_userdata = userdata;
+    if (client->state == STATE_UP && connection_close(client->connection) == 0) {
+        client->state = STATE_CLOSING;
+    } else if (client->state != STATE_CLOSING) {
+        client->connection = connection_free(client->connection);
+        client->state = STATE_STOPPED;
+        timeout_ms = 0; /* in the loop's next turn */
+    }
+    sd_event_source_set_time_relative(client->stop_source, MS_TO_US(timeout_ms));
+    sd_event_source_set_enabled(client->stop_source, SD_EVENT_ONESHOT);
+}
+
+/* ---- the inbox ---- */
+
+static void take_message(struct mqtt_client *client, const struct inbox_message *message)
+{
+    struct event event = {
+        .type = EVENT_MESSAGE,
+        .message =
+            {
+                .topic = message->topic,
+                .payload = message->payload,
+                .length = message->length,
+                .qos = message->qos,
+                .retained = message->retained,
+                .duplicate = message->duplicate,
+                .response_topic = message->response_topic,
+                .correlation = message->correlation,
+                .correlation_length = message->correlation_length,
+                .has_expiry = message->has_expiry,
+                .expiry_s = message->expiry_s,
+            },
+    };
+
+    if (client->connection && message->item.epoch == client->epoch)
+        client->emit(client->userdata, &event);
+}
+
+static void take_answer(struct mqtt_client *client, struct connection_answer *answer)
+{
+    struct event event = {0};
+    /* the answer may go with its connection while the event is handled */
+    _cleanup_(freep) char *filter = TAKE_PTR(answer->filter);
+    bool none = answer->none;
+
+    if (filter) {
+        event.type = EVENT_TOPIC_SUBSCRIBED;
+        event.topic_subscribed.filter = filter;
+        event.topic_subscribed.ok = answer->ok;
+        event.topic_subscribed.code = answer->code;
+    } else {
+        event.type = EVENT_PUBLISHED;
+        event.published.token = answer->token;
+        event.published.ok = answer->ok;
+        event.published.code = answer->code;
+    }
+    connection_answer_free(answer);
+    if (!none)
+        client->emit(client->userdata, &event);
+}
+
+static void take_note(struct mqtt_client *client, struct connection_note *note)
+{
+    struct connection_end *end = (struct connection_end *)note;
+
+    switch (note->type) {
+    case CONNECTION_UP: go_up(client, (struct connection_up *)note); break;
+    case CONNECTION_FAILED: go_down(client, end->end, end->code); break;
+    case CONNECTION_ENDED:
+        if (client->state == STATE_CLOSING)
+            finish_stop(client);
+        else
+            go_down(client, end->end, end->code);
+        break;
+    case CONNECTION_CLOSED: finish_stop(client); break;
+    case CONNECTION_ANSWER: take_answer(client, (struct connection_answer *)note); break;
+    }
+}
+
+static void log_drops(struct mqtt_client *client)
+{
+    uint64_t dropped = inbox_n_dropped(client->inbox);
+
+    if (dropped == client->dropped_logged ||
+        (client->drop_logged_us > 0 && now_us(client) - client->drop_logged_us < DROP_LOG_US))
+        return;
+    log_warning("mqtt", "%llu incoming messages dropped: too long or too many at once",
+                (unsigned long long)(dropped - client->dropped_logged));
+    client->dropped_logged = dropped;
+    client->drop_logged_us = now_us(client);
+}
+
+static int on_inbox(struct sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct mqtt_client *client = userdata;
+    unsigned n;
+
+    inbox_clear_wakeup(client->inbox);
+    for (n = 0; n < ITEMS_PER_TURN; n++) {
+        struct inbox_item *item = inbox_take(client->inbox);
+        if (!item)
+            break;
+        if (item->type == INBOX_MESSAGE) {
+            take_message(client, (struct inbox_message *)item);
+            inbox_message_free(client->inbox, (struct inbox_message *)item);
+        } else {
+            take_note(client, (struct connection_note *)item);
+        }
+    }
+    if (n == ITEMS_PER_TURN)
+        inbox_wake(client->inbox);
+    log_drops(client);
+    return 0;
+}
+
+/* ---- actions ---- */
+
+/* Refused here, answered like a refusal of the broker's. `r`: what the request itself came to. */
+static void refuse(struct mqtt_client *client, int r, uint64_t token, const char *filter, int code)
+{
+    if (r > 0 && (token != 0 || filter))
+        r = connection_refuse(client->connection, token, filter, code);
+    if (r < 0)
+        log_error("mqtt", "a request to the broker failed: %s", strerror(-r));
+}
+
+static void publish(struct mqtt_client *client, const struct action *asked)
+{
+    struct action action = *asked;
+    bool v5 = client->settings->protocol == 5;
+    size_t limit = client->limits.max_packet > 0 ? client->limits.max_packet : MQTT_PACKET_MAX;
+    int code = 0, r;
+
+    action.publish.qos = (uint8_t)MIN_OF(asked->publish.qos, client->limits.max_qos);
+    action.publish.retain = asked->publish.retain && client->limits.retain_available;
+    if (!topic_is_valid_name(action.publish.topic, strlen(action.publish.topic))) {
+        r = 1;
+        code = MQTT_TOPIC_NAME_INVALID;
+    } else if (mqtt_publish_size(&action, v5) > limit) {
+        r = 1;
+        code = MQTT_PACKET_TOO_LARGE;
+    } else {
+        r = connection_publish(client->connection, &action, &code);
+    }
+    if (r != 0)
+        refuse(client, r, action.publish.token, NULL, code);
+}
+
+static void subscribe(struct mqtt_client *client, const struct action *action)
+{
+    const char *filter = action->topic.filter;
+    int code = MQTT_TOPIC_FILTER_INVALID, r = 1;
+
+    if (topic_is_valid_filter(filter, strlen(filter)))
+        r = connection_subscribe(client->connection, filter, action->topic.qos, &code);
+    if (r != 0)
+        refuse(client, r, 0, filter, code);
+}
+
+void mqtt_client_execute(struct mqtt_client *client, const struct action *action)
+{
+    const char *filter = action->topic.filter;
+
+    if (client->state != STATE_UP)
+        return;
+    if (action->type == ACTION_PUBLISH)
+        publish(client, action);
+    else if (action->type == ACTION_TOPIC_SUBSCRIBE)
+        subscribe(client, action);
+    else if (action->type == ACTION_TOPIC_UNSUBSCRIBE &&
+             topic_is_valid_filter(filter, strlen(filter)))
+        connection_unsubscribe(client->connection, filter);
+}
+
+/* ---- life ---- */
+
+static int add_sources(struct mqtt_client *client)
+{
+    int r = sd_event_add_io(client->event, &client->inbox_source, inbox_fd(client->inbox), EPOLLIN,
+                            on_inbox, client);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(client->event, &client->retry_source, CLOCK_MONOTONIC, 0,
+                                   TIMER_ACCURACY_US, on_retry, client);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_enabled(client->retry_source, SD_EVENT_OFF);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(client->event, &client->stop_source, CLOCK_MONOTONIC, 0,
+                                   TIMER_ACCURACY_US, on_stop_timer, client);
+    if (r < 0)
+        return r;
+    return sd_event_source_set_enabled(client->stop_source, SD_EVENT_OFF);
+}
+
+/* Paho 1.3.12 sends even plain MQTT through a web proxy that it finds in the environment (1.3.13
+ * asks to be told so first): nobody expects that of a connection in the own network. */
+static void ignore_web_proxy(void)
+{
+    if (getenv("http_proxy"))
+        unsetenv("http_proxy");
+    if (getenv("https_proxy"))
+        unsetenv("https_proxy");
+}
+
+int mqtt_client_new(const struct mqtt_client_options *options, struct mqtt_client **ret_client)
+{
+    static const struct inbox_limits limits = {
+        .payload_bytes = MQTT_MAX_PAYLOAD,
+        .messages = INBOX_MESSAGES,
+        .bytes = INBOX_BYTES,
+    };
+    struct mqtt_client *client = calloc(1, sizeof *client);
+    int r = -ENOMEM;
+
+    if (!client)
+        return r;
+    client->event = sd_event_ref(options->event);
+    client->settings = options->settings;
+    client->emit = options->emit;
+    client->userdata = options->userdata;
+    if (options->will_topic) {
+        client->will_topic = strdup(options->will_topic);
+        client->will_payload = strdup(options->will_payload ? options->will_payload : "");
+        if (!client->will_topic || !client->will_payload)
+            goto fail;
+    }
+    r = inbox_new(&limits, &client->inbox);
+    if (r >= 0)
+        r = add_sources(client);
+    if (r < 0)
+        goto fail;
+    ignore_web_proxy();
+    *ret_client = client;
+    return 0;
+fail:
+    mqtt_client_free(client);
+    return r;
+}
+
+int mqtt_client_start(struct mqtt_client *client)
+{
+    int r = sd_event_source_set_time_relative(client->retry_source, 0);
+
+    if (r < 0)
+        return r;
+    client->state = STATE_WAITING;
+    return sd_event_source_set_enabled(client->retry_source, SD_EVENT_ONESHOT);
+}
+
+struct mqtt_client *mqtt_client_free(struct mqtt_client *client)
+{
+    if (!client)
+        return NULL;
+    client->connection = connection_free(client->connection);
+    sd_event_source_disable_unref(client->inbox_source);
+    sd_event_source_disable_unref(client->retry_source);
+    sd_event_source_disable_unref(client->stop_source);
+    inbox_free(client->inbox);
+    free(client->will_topic);
+    free(client->will_payload);
+    sd_event_unref(client->event);
+    free(client);
+    return NULL;
+}

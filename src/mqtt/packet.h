@@ -1,0 +1,14 @@
+/* What of the MQTT packet format has to be known outside of Paho. Pure. */
+#pragma once
+
+#include "core/action.h"
+
+#define MQTT_PACKET_MAX 268435455 /* MQTT 5.0 section 1.5.5, less than what it allows */
+
+/* reason codes of MQTT 5.0 section 2.4 that are given without asking the broker */
+#define MQTT_TOPIC_FILTER_INVALID 0x8F
+#define MQTT_TOPIC_NAME_INVALID   0x90
+#define MQTT_PACKET_TOO_LARGE     0x95
+
+/* The length of the PUBLISH packet for ACTION_PUBLISH (MQTT 3.1.1 and 5.0, section 3.3). */
+size_t mqtt_publish_size(const struct action *action, bool v5);

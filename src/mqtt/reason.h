@@ -1,0 +1,50 @@
+/*
+ * Why there is no connection: a stable word for machines and a sentence for people, and how long to
+ * wait before the next try. Pure; knows of Paho only its codes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* where an attempt or a connection ended */
+enum mqtt_end {
+    MQTT_END_LIBRARY,      /* Paho refused to start; `code` is its error */
+    MQTT_END_START,        /* it failed at once: no such name, no route, refused */
+    MQTT_END_TRANSPORT,    /* TCP or TLS failed */
+    MQTT_END_TIMEOUT,      /* no answer in time */
+    MQTT_END_UNANSWERED,   /* the broker closed instead of answering CONNECT */
+    MQTT_END_REFUSED,      /* CONNACK; `code` is its reason or return code */
+    MQTT_END_LOST,         /* the connection broke */
+    MQTT_END_DISCONNECTED, /* the broker sent DISCONNECT (MQTT 5); `code` is its reason */
+};
+
+struct mqtt_failure {
+    enum mqtt_end end;
+    int code;
+    bool v5, tls;
+    const char *tls_error; /* OpenSSL's words, or "" */
+    const char *host;
+    uint16_t port;
+    unsigned timeout_s;
+    bool has_username;
+    const char *client_id;
+    unsigned n_short_lived; /* connections in a row that broke soon after they came up */
+};
+
+/* From so many on another client with our id is suspected: Mosquitto 2.0 does not say so. */
+#define MQTT_SHORT_LIVED_SUSPICIOUS 3
+
+/* The stable word; writes the sentence. Never has secrets in it. */
+const char *mqtt_failure_explain(const struct mqtt_failure *failure, char *text, size_t size);
+
+#define MQTT_RETRY_FIRST_MIN_MS 250
+#define MQTT_RETRY_FIRST_MAX_MS 1000
+#define MQTT_RETRY_MAX_MS       60000 /* before jitter */
+#define MQTT_TAKEN_OVER_MS      60000 /* at least, after another client took our id */
+
+/* The delay before the next try: short the first time, then 1 s doubling to 60 s, each ± 20 %.
+ * `n_failures` counts what failed since the connection was last good for a while; `random` is any
+ * number. */
+uint64_t mqtt_retry_delay_ms(unsigned n_failures, bool taken_over, uint32_t random);

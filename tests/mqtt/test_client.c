@@ -1,0 +1,658 @@
+/* The MQTT client against a real Mosquitto: what it promises to the core and to the user. */
+#include "helper_broker.h"
+#include "helper_world.h"
+
+#include "mqtt/connection.h"
+#include <dirent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+/* cmocka wants the ones above */
+#include <cmocka.h>
+
+#define ANONYMOUS "allow_anonymous true\n"
+
+struct fixture {
+    struct world world;
+    struct broker broker;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    world_init(&fixture->world);
+    broker_init(&fixture->broker);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    world_done(&fixture->world);
+    broker_done(&fixture->broker);
+    free(fixture);
+    return 0;
+}
+
+static void connects_with_mqtt_3_1_1_and_5(void **state)
+{
+    struct fixture *f = *state;
+    struct member *old, *new;
+
+    broker_start(&f->broker, ANONYMOUS);
+    old = world_connect(&f->world, "old", f->broker.port, 4);
+    new = world_connect(&f->world, "new", f->broker.port, 5);
+    assert_int_equal(old->window, 20);
+    assert_int_equal(new->window, 20);
+    assert_int_equal(old->n_down + new->n_down, 0);
+    member_stop(old);
+    member_stop(new);
+    assert_int_equal(old->n_down + new->n_down, 0);
+    broker_shell(&f->broker, "grep 'as old (p2, c1, k30' log && grep 'as new (p5, c1, k30' log && "
+                             "grep 'Received DISCONNECT from old' log && "
+                             "grep 'Received DISCONNECT from new' log");
+}
+
+static void messages_arrive_in_order_and_each_token_is_answered_once(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t protocols[] = {4, 5};
+
+    broker_start(&f->broker, ANONYMOUS);
+    for (size_t p = 0; p < ARRAY_SIZE(protocols); p++) {
+        struct member *listener = world_connect(&f->world, "listener", f->broker.port, 4);
+        struct member *member = world_connect(&f->world, "gw", f->broker.port, protocols[p]);
+
+        member_listen(listener, "t/#");
+        for (unsigned i = 1; i <= 15; i++) {
+            char topic[16], payload[16];
+            snprintf(topic, sizeof topic, "t/%u", i % 3);
+            snprintf(payload, sizeof payload, "%u", i);
+            member_publish(member, i, topic, payload, i % 2, false);
+        }
+        run_until(&f->world, 10, listener->n_messages == 15 && member->n_published == 15);
+        for (unsigned i = 1; i <= 15; i++) {
+            assert_int_equal(atoi(listener->messages[i - 1].payload), i);
+            assert_int_equal(listener->messages[i - 1].qos, i % 2);
+            assert_non_null(member_answer(member, i));
+            assert_true(member_answer(member, i)->ok);
+        }
+        member_free(member);
+        member_free(listener);
+    }
+}
+
+static void token_0_wants_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    member_publish(member, 0, "a", "1", 1, false);
+    member_publish(member, 0, "a", "2", 0, false);
+    member_publish(member, 7, "a", "3", 1, false);
+    run_until(&f->world, 10, member_answer(member, 7));
+    assert_int_equal(member->n_published, 1);
+}
+
+/* What the core's outbox does: the next message when one is acknowledged. */
+struct pump {
+    unsigned window, sent, acknowledged, total;
+};
+
+static void pump_send(struct member *member)
+{
+    struct pump *pump = member->hook_data;
+
+    while (pump->sent < pump->total && pump->sent - pump->acknowledged < pump->window) {
+        char payload[16];
+        snprintf(payload, sizeof payload, "%u", ++pump->sent);
+        member_publish(member, pump->sent, "t", payload, 1, false);
+    }
+}
+
+static void pump_hook(struct member *member, const struct event *event)
+{
+    struct pump *pump = member->hook_data;
+
+    if (event->type == EVENT_PUBLISHED && event->published.ok)
+        pump->acknowledged++;
+    pump_send(member);
+}
+
+static void pump_2000(struct fixture *f, uint8_t protocol, const char *config, unsigned window)
+{
+    struct pump pump = {.total = 2000};
+    struct member *listener, *member;
+    uint64_t start;
+
+    broker_start(&f->broker, config);
+    listener = world_connect(&f->world, "listener", f->broker.port, 4);
+    member_listen(listener, "t");
+    member = world_connect(&f->world, "gw", f->broker.port, protocol);
+    assert_int_equal(member->window, window);
+    pump.window = window;
+    member->hook_data = &pump;
+    member->hook = pump_hook;
+    start = monotonic_ms();
+    pump_send(member);
+    /* with Paho's own flow control these would take 100 s and 2000 s */
+    run_until(&f->world, 20, listener->n_messages == 2000 && pump.acknowledged == 2000);
+    print_message("2000 at QoS 1, window %u: %u ms\n", window, (unsigned)(monotonic_ms() - start));
+    for (unsigned i = 0; i < 2000; i++)
+        assert_int_equal(atoi(listener->messages[i].payload), i + 1);
+    member->hook = NULL;
+}
+
+static void two_thousand_messages_flow_without_stalling(void **state)
+{
+    pump_2000(*state, 5, ANONYMOUS "max_queued_messages 0\n", 20);
+}
+
+static void two_thousand_messages_flow_with_3_1_1(void **state)
+{
+    pump_2000(*state, 4, ANONYMOUS "max_queued_messages 0\n", 20);
+}
+
+static void a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(void **state)
+{
+    pump_2000(*state, 5, ANONYMOUS "max_inflight_messages 1\nmax_queued_messages 0\n", 1);
+}
+
+static void retained_messages_are_marked_and_live_ones_are_not(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    member_publish(member, 1, "cmd/set", "old", 1, true);
+    run_until(&f->world, 10, member_answer(member, 1));
+    member_listen(member, "cmd/+");
+    run_until(&f->world, 10, member->n_messages == 1);
+    assert_true(member->messages[0].retained);
+    assert_string_equal(member->messages[0].payload, "old");
+    member_publish(member, 2, "cmd/set", "new", 1, true);
+    run_until(&f->world, 10, member->n_messages == 2);
+    assert_false(member->messages[1].retained);
+    assert_string_equal(member->messages[1].payload, "new");
+}
+
+static void unsubscribing_ends_the_messages(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 4);
+    member_listen(member, "a");
+    member_listen(member, "b");
+    mqtt_client_execute(member->client, &(struct action){.type = ACTION_TOPIC_UNSUBSCRIBE,
+                                                         .topic = {.filter = "a"}});
+    member_publish(member, 1, "a", "1", 1, false);
+    member_publish(member, 2, "b", "2", 1, false);
+    run_until(&f->world, 10, member->n_messages > 0 && member_answer(member, 2));
+    assert_int_equal(member->n_messages, 1);
+    assert_string_equal(member->messages[0].topic, "b");
+}
+
+static void the_connection_comes_back_by_itself_after_the_broker_was_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    broker_kill(&f->broker);
+    run_until(&f->world, 10, !member->up);
+    assert_true(member->was_up);
+    assert_string_equal(member->reason, "lost");
+    run_until(&f->world, 10, member->n_down >= 2);
+    assert_false(member->was_up);
+    assert_string_equal(member->reason, "unreachable");
+    broker_restart(&f->broker);
+    run_until(&f->world, 20, member->up);
+    member_listen(member, "x");
+    member_publish(member, 9, "x", "again", 1, false);
+    run_until(&f->world, 10, member->n_messages == 1);
+}
+
+/* What was handed over and never answered is the outbox's to send again: the client must neither
+ * report it as refused nor send it by itself later. */
+static void what_the_broker_did_not_confirm_is_neither_answered_nor_sent_later(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member, *listener;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    kill(f->broker.pid, SIGSTOP);
+    for (unsigned i = 1; i <= 20; i++)
+        member_publish(member, i, "stale", "x", 1, true);
+    broker_kill(&f->broker);
+    run_until(&f->world, 10, !member->up);
+    assert_int_equal(member->n_published, 0);
+    broker_restart(&f->broker);
+    run_until(&f->world, 20, member->up);
+    listener = world_connect(&f->world, "listener", f->broker.port, 4);
+    member_publish(member, 100, "fresh", "x", 1, true);
+    run_until(&f->world, 10, member_answer(member, 100));
+    member_listen(listener, "#");
+    run_until(&f->world, 10, listener->n_messages > 0);
+    assert_string_equal(listener->messages[0].topic, "fresh");
+    assert_int_equal(listener->n_messages, 1);
+    assert_int_equal(member->n_published, 1);
+}
+
+static void a_wrong_password_is_named_and_never_shown(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t protocols[] = {4, 5};
+
+    broker_shell(&f->broker, "touch pw && chmod 600 pw && mosquitto_passwd -b pw gw secret");
+    broker_start(&f->broker, "allow_anonymous false\npassword_file %s/pw\n");
+    for (size_t p = 0; p < ARRAY_SIZE(protocols); p++) {
+        struct member *member = world_add(&f->world, "gw", f->broker.port, protocols[p]);
+        member->settings.username = (char *)"gw";
+        member->settings.password = (char *)"hunter2";
+        member_start(member, NULL, NULL);
+        run_until(&f->world, 10, member->n_down > 0);
+        assert_string_equal(member->reason, "not_authorized"); /* what Mosquitto says */
+        assert_non_null(strstr(member->text, "password"));
+        assert_null(strstr(member->text, "hunter2"));
+        member->settings.password = (char *)"secret";
+        run_until(&f->world, 10, member->up);
+        member_free(member);
+    }
+}
+
+static void a_poison_topic_is_refused_and_the_connection_stays(void **state)
+{
+    static const char *const topics[] = {"", "a/#", "a/+/b", "a\tb", "a\xff"};
+    struct fixture *f = *state;
+    struct member *member;
+    char deep[512];
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    for (unsigned i = 0; i < ARRAY_SIZE(topics); i++)
+        member_publish(member, i + 1, topics[i], "x", 1, false);
+    memset(deep, '/', 201);
+    deep[201] = '\0';
+    member_publish(member, 6, deep, "x", 0, false);
+    assert_int_equal(member->n_published, 0); /* never from inside execute */
+    member_subscribe(member, "a/#/b");
+    member_publish(member, 7, "fine", "x", 1, false);
+    run_until(&f->world, 10, member->n_published == 7 && member->n_refused == 1);
+    for (unsigned i = 1; i <= 6; i++)
+        assert_false(member_answer(member, i)->ok);
+    assert_true(member_answer(member, 7)->ok);
+    assert_int_equal(member->n_down, 0);
+}
+
+static void a_packet_larger_than_the_broker_takes_is_refused_and_the_connection_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+    char payload[1001];
+
+    broker_start(&f->broker, ANONYMOUS "max_packet_size 1000\n");
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    assert_int_equal(member->max_packet, 1000);
+    memset(payload, 'x', 1000);
+    payload[990] = '\0'; /* 1 + 2 + 2 + 1 + 2 + 1 + 990 = 999 */
+    member_publish(member, 1, "t", payload, 1, false);
+    payload[990] = 'x';
+    payload[991] = '\0';
+    member_publish(member, 2, "t", payload, 1, false);
+    payload[991] = 'x';
+    payload[992] = '\0';
+    member_publish(member, 3, "t", payload, 1, false);
+    run_until(&f->world, 10, member->n_published == 3);
+    assert_true(member_answer(member, 1)->ok);
+    assert_true(member_answer(member, 2)->ok);
+    assert_false(member_answer(member, 3)->ok);
+    assert_int_equal(member_answer(member, 3)->code, 0x95);
+    member_publish(member, 4, "t", "x", 1, false);
+    run_until(&f->world, 10, member_answer(member, 4));
+    assert_int_equal(member->n_down, 0);
+}
+
+static void the_broker_s_refusal_of_one_message_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_shell(&f->broker, "echo 'topic write good/#' >acl && chmod 600 acl");
+    broker_start(&f->broker, ANONYMOUS "acl_file %s/acl\n");
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    member_publish(member, 1, "bad/x", "x", 1, false);
+    member_publish(member, 2, "good/x", "x", 1, false);
+    run_until(&f->world, 10, member->n_published == 2);
+    assert_false(member_answer(member, 1)->ok);
+    assert_int_equal(member_answer(member, 1)->code, 0x87);
+    assert_true(member_answer(member, 2)->ok);
+    assert_int_equal(member->n_down, 0);
+}
+
+static void an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t protocols[] = {4, 5};
+
+    broker_start(&f->broker, ANONYMOUS);
+    for (size_t p = 0; p < ARRAY_SIZE(protocols); p++) {
+        struct member *member = world_connect(&f->world, "gw", f->broker.port, protocols[p]);
+        member_listen(member, "in");
+        char *payload = malloc(MQTT_MAX_PACKET + 1);
+        memset(payload, 'x', MQTT_MAX_PACKET);
+        payload[MQTT_MAX_PACKET] = '\0';
+        member_publish(member, 1, "in", payload, 1, false);
+        payload[MQTT_MAX_PAYLOAD + 1] = '\0';
+        member_publish(member, 2, "in", payload, 1, false);
+        payload[MQTT_MAX_PAYLOAD] = '\0';
+        member_publish(member, 3, "in", payload, 1, false);
+        free(payload);
+        run_until(&f->world, 20, member->n_messages == 1 && member->n_published == 3);
+        assert_int_equal(member->messages[0].length, MQTT_MAX_PAYLOAD);
+        assert_int_equal(member->n_down, 0);
+        member_free(member);
+    }
+}
+
+/* Mosquitto 2.0 does not say that somebody took over, others do. */
+struct scripted_broker {
+    sd_event *event;
+    sd_event_source *listen, *client;
+    unsigned n_connects;
+    const char *answer; /* to CONNECT */
+    size_t length;
+};
+
+static int on_scripted_data(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct scripted_broker *broker = userdata;
+    char buf[512];
+    ssize_t n = read(fd, buf, sizeof buf);
+
+    if (n <= 0) {
+        broker->client = sd_event_source_disable_unref(broker->client);
+    } else if (buf[0] == 0x10) {
+        broker->n_connects++;
+        assert_int_equal(write(fd, broker->answer, broker->length), broker->length);
+    }
+    return 0;
+}
+
+static int on_scripted_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct scripted_broker *broker = userdata;
+    int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+    assert_true(client >= 0);
+    sd_event_source_disable_unref(broker->client);
+    assert_true(sd_event_add_io(broker->event, &broker->client, client, EPOLLIN, on_scripted_data,
+                                broker) >= 0);
+    sd_event_source_set_io_fd_own(broker->client, 1);
+    return 0;
+}
+
+static uint16_t scripted_broker_start(struct scripted_broker *broker, sd_event *event)
+{
+    uint16_t port;
+    int filler[2], fd = deaf_listener(false, &port, filler);
+
+    broker->event = event;
+    assert_true(sd_event_add_io(event, &broker->listen, fd, EPOLLIN, on_scripted_accept, broker) >=
+                0);
+    sd_event_source_set_io_fd_own(broker->listen, 1);
+    return port;
+}
+
+static void scripted_broker_done(struct scripted_broker *broker)
+{
+    sd_event_source_disable_unref(broker->client);
+    sd_event_source_disable_unref(broker->listen);
+}
+
+static void run_for(struct world *world, unsigned seconds)
+{
+    world_arm(world, seconds);
+    while (world_turn(world))
+        ;
+}
+
+static void a_client_that_took_over_our_id_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct scripted_broker broker = {.answer = "\x20\x03\x00\x00\x00\xe0\x02\x8e\x00", .length = 9};
+    struct member *member =
+        world_add(&f->world, "same", scripted_broker_start(&broker, f->world.event), 5);
+
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 10, member->n_down > 0);
+    assert_string_equal(member->reason, "taken_over");
+    assert_non_null(strstr(member->text, "same client id"));
+    /* the usual first retry comes within a second */
+    run_for(&f->world, 3);
+    assert_int_equal(broker.n_connects, 1);
+    assert_int_equal(member->n_up, 1);
+    scripted_broker_done(&broker);
+}
+
+static void two_clients_with_one_id_chase_each_other_less_and_less_and_say_why(void **state)
+{
+    struct fixture *f = *state;
+    struct member *first, *second;
+
+    broker_start(&f->broker, ANONYMOUS);
+    first = world_connect(&f->world, "same", f->broker.port, 5);
+    second = world_connect(&f->world, "same", f->broker.port, 4);
+    run_until(&f->world, 30, first->n_down >= 3 && second->n_down >= 3);
+    assert_non_null(strstr(first->text, "client id"));
+    assert_non_null(strstr(second->text, "client id"));
+    unsigned n = first->n_up + second->n_up;
+    run_for(&f->world, 3);
+    assert_in_range(first->n_up + second->n_up, n, n + 3);
+}
+
+static void mqtt_5_requests_carry_response_topic_correlation_and_expiry(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+    char command[512];
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    member_listen(member, "request");
+    snprintf(
+        command, sizeof command,
+        "mosquitto_pub -V 5 -p %u -t request -m hello -q 1 -D publish response-topic my/answer "
+        "-D publish correlation-data c0ffee -D publish message-expiry-interval 77",
+        f->broker.port);
+    broker_shell(&f->broker, command);
+    run_until(&f->world, 10, member->n_messages == 1);
+    assert_string_equal(member->messages[0].response_topic, "my/answer");
+    assert_int_equal(member->messages[0].correlation_length, 6);
+    assert_memory_equal(member->messages[0].correlation, "c0ffee", 6);
+    assert_true(member->messages[0].has_expiry);
+    assert_in_range(member->messages[0].expiry_s, 70, 77);
+
+    /* and back: binary, with a NUL inside */
+    member_listen(member, "my/answer");
+    mqtt_client_execute(member->client, &(struct action){.type = ACTION_PUBLISH,
+                                                         .publish = {.token = 1,
+                                                                     .topic = "my/answer",
+                                                                     .payload = "ok",
+                                                                     .length = 2,
+                                                                     .qos = 1,
+                                                                     .expiry_s = 33,
+                                                                     .correlation = "a\0b",
+                                                                     .correlation_length = 3}});
+    run_until(&f->world, 10, member->n_messages == 2);
+    assert_null(member->messages[1].response_topic);
+    assert_int_equal(member->messages[1].correlation_length, 3);
+    assert_memory_equal(member->messages[1].correlation, "a\0b", 3);
+    assert_int_equal(member->messages[1].expiry_s, 33);
+}
+
+static void small_messages_do_not_wait_for_acknowledgements_of_tcp(void **state)
+{
+    struct fixture *f = *state;
+    unsigned found = 0;
+    DIR *dir;
+
+    broker_start(&f->broker, ANONYMOUS);
+    world_connect(&f->world, "gw", f->broker.port, 4);
+    dir = opendir("/proc/self/fd");
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct sockaddr_in peer = {0};
+        socklen_t length = sizeof peer;
+        int fd = atoi(entry->d_name), on = 0;
+        socklen_t on_length = sizeof on;
+        if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0 || peer.sin_family != AF_INET ||
+            ntohs(peer.sin_port) != f->broker.port)
+            continue;
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &on_length), 0);
+        assert_true(on);
+        found++;
+    }
+    closedir(dir);
+    assert_int_equal(found, 1);
+}
+
+/* The program again, as a client that connects with a will, says so, and waits to be killed. */
+static int be_the_client_that_dies(const char *port)
+{
+    struct world world;
+    struct member *member;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    world_init(&world);
+    member = world_add(&world, "dying", (uint16_t)atoi(port), 5);
+    member_start(member, "dying/status", "offline");
+    while (sd_event_run(world.event, UINT64_MAX) >= 0) {
+        if (member->up && member->n_published == 0)
+            member_publish(member, 1, "dying/status", "online", 1, true);
+    }
+    return 1;
+}
+
+static void the_will_is_published_when_the_process_is_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+    char port[8];
+    char *argv[] = {(char *)"test_client", (char *)"--die", port, NULL};
+    pid_t pid;
+
+    broker_start(&f->broker, ANONYMOUS);
+    snprintf(port, sizeof port, "%u", f->broker.port);
+    member = world_connect(&f->world, "listener", f->broker.port, 4);
+    member_listen(member, "dying/status");
+    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
+    run_until(&f->world, 20, member->n_messages > 0);
+    assert_string_equal(member->messages[0].payload, "online");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    run_until(&f->world, 10,
+              strcmp(member->messages[member->n_messages - 1].payload, "offline") == 0);
+    /* and it is retained */
+    struct member *late = world_connect(&f->world, "late", f->broker.port, 4);
+    member_listen(late, "dying/status");
+    run_until(&f->world, 10, late->n_messages == 1);
+    assert_string_equal(late->messages[0].payload, "offline");
+    assert_true(late->messages[0].retained);
+}
+
+static void a_clean_stop_publishes_what_was_sent_before_and_no_will(void **state)
+{
+    struct fixture *f = *state;
+    struct member *listener, *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    listener = world_connect(&f->world, "listener", f->broker.port, 4);
+    member_listen(listener, "status");
+    member = world_add(&f->world, "gw", f->broker.port, 5);
+    member_start(member, "status", "will");
+    run_until(&f->world, 10, member->up);
+    member_publish(member, 0, "status", "bye", 1, false);
+    member_stop(member);
+    member_free(member);
+    member = world_connect(&f->world, "end", f->broker.port, 4);
+    member_publish(member, 0, "status", "end", 1, false);
+    run_until(&f->world, 10, listener->n_messages == 2);
+    assert_string_equal(listener->messages[0].payload, "bye");
+    assert_string_equal(listener->messages[1].payload, "end");
+}
+
+static void web_sockets_work(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    /* this Mosquitto wants a plain listener besides */
+    uint16_t port = free_port();
+    char config[256];
+    snprintf(config, sizeof config,
+             ANONYMOUS "listener %u 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n", port);
+    broker_start(&f->broker, config);
+    member = world_add(&f->world, "gw", port, 5);
+    member->settings.transport = MQTT_TRANSPORT_WS;
+    member->settings.path = (char *)"/mqtt";
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 10, member->up);
+    member_listen(member, "t");
+    member_publish(member, 1, "t", "x", 1, false);
+    run_until(&f->world, 10, member->n_messages == 1);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(connects_with_mqtt_3_1_1_and_5),
+        TEST(messages_arrive_in_order_and_each_token_is_answered_once),
+        TEST(token_0_wants_no_answer),
+        TEST(two_thousand_messages_flow_without_stalling),
+        TEST(two_thousand_messages_flow_with_3_1_1),
+        TEST(a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time),
+        TEST(retained_messages_are_marked_and_live_ones_are_not),
+        TEST(unsubscribing_ends_the_messages),
+        TEST(the_connection_comes_back_by_itself_after_the_broker_was_killed),
+        TEST(what_the_broker_did_not_confirm_is_neither_answered_nor_sent_later),
+        TEST(a_wrong_password_is_named_and_never_shown),
+        TEST(a_poison_topic_is_refused_and_the_connection_stays),
+        TEST(a_packet_larger_than_the_broker_takes_is_refused_and_the_connection_stays),
+        TEST(the_broker_s_refusal_of_one_message_is_answered),
+        TEST(an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives),
+        TEST(a_client_that_took_over_our_id_is_left_alone),
+        TEST(two_clients_with_one_id_chase_each_other_less_and_less_and_say_why),
+        TEST(mqtt_5_requests_carry_response_topic_correlation_and_expiry),
+        TEST(small_messages_do_not_wait_for_acknowledgements_of_tcp),
+        TEST(the_will_is_published_when_the_process_is_killed),
+        TEST(a_clean_stop_publishes_what_was_sent_before_and_no_will),
+        TEST(web_sockets_work),
+    };
+
+    if (argc == 3 && strcmp(argv[1], "--die") == 0)
+        return be_the_client_that_dies(argv[2]);
+    if (argc == 2) /* those that match, e.g. '*retained*' */
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
