@@ -125,7 +125,7 @@ static bool unscale_exactly(const struct field_spec *spec, struct decimal value,
     if (!decimal_align(value, decimals, &above) ||
         !decimal_align((struct decimal){spec->factor, spec->decimals}, decimals, &factor) ||
         !decimal_align((struct decimal){spec->summand, spec->decimals}, decimals, &summand) ||
-        __builtin_sub_overflow(above, summand, &above) || above == INT64_MIN)
+        __builtin_sub_overflow(above, summand, &above) || (factor == -1 && above == INT64_MIN))
         return false;
     *raw = decimal_round_div(above, factor);
     return true;
@@ -154,7 +154,7 @@ static int encode_integer(const struct field_spec *spec, const struct number *nu
             *ret_raw = (uint64_t)inexact;
             return spec->scaled ? CODEC_E_RANGE : 0;
         }
-        if (!(inexact >= -0x1p63 && inexact < 0x1p63))
+        if (!(inexact > -0x1p63 && inexact < 0x1p63)) /* -2^63 itself is exact, and not here */
             return CODEC_E_RANGE;
         raw = (int64_t)inexact;
     }

@@ -89,7 +89,7 @@ bool medfloat_encode(enum medfloat_size size, struct scientific value, uint32_t 
                 with = 0;
             }
         }
-        *ret_raw = pack(size, rounded, with);
+        *ret_raw = rounded ? pack(size, rounded, with) : 0;
         return true;
     }
     *ret_raw = 0; /* nearer to 0 than to anything else */

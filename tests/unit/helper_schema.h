@@ -1,0 +1,25 @@
+/* Schemas from a line of text, so that tests read as tables. */
+#pragma once
+
+#include "core/schema.h"
+#include "core/value.h"
+
+/*
+ * "temperature int16 scale=0.01; flag bool bits=3,1 offset=0": fields are split by ';', the words
+ * after name and type are: be offset= length= bits=first,count scale= add= invalid= const=
+ * default= min= max= step= enum=0:off,1:on hidden. `extra` as a first word: extra bytes are an
+ * error.
+ */
+struct schema *schema_from(const char *text);
+/* the result of schema_new_take(); frees what it was given when it fails */
+int schema_try(const char *text, struct schema **ret_schema, struct schema_error *ret_error);
+
+/* "0102ff" -> bytes; the length */
+size_t bytes_from(const char *hex, uint8_t *buf, size_t size);
+/* all values as a JSON object, borrowed until the next call with the same buffer */
+struct strbuf;
+const char *values_text(struct strbuf *out, const struct schema *schema,
+                        const struct value *values);
+/* xorshift: the same numbers each time */
+uint32_t random_u32(uint32_t *seed);
+uint64_t random_u64(uint32_t *seed);
