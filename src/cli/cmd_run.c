@@ -1,10 +1,48 @@
-/* gatt2mqtt run; see cli.h. */
+/* gatt2mqtt run: the daemon, in the foreground. */
+#include "app/app.h"
 #include "cli/cli.h"
-
+#include "config/load.h"
+#include "util/log.h"
+#include "version.h"
 #include <stdio.h>
+#include <string.h>
+
+static int load(const char *path, struct settings **ret_settings)
+{
+    struct diags diags;
+    int r;
+
+    if (diags_init(&diags, path) < 0)
+        return -ENOMEM;
+    r = config_load(path, &(struct config_options){0}, &diags, ret_settings);
+    diags_print(&diags, stderr);
+    diags_done(&diags);
+    return r;
+}
 
 int cmd_run(const struct cli_options *options, int argc, char **argv)
 {
-    fprintf(stderr, "gatt2mqtt: '%s' is not built yet\n", argv[0]);
-    return CLI_FAILED;
+    struct settings *settings = NULL;
+    int r;
+
+    if (argc > 1) {
+        fprintf(stderr, "gatt2mqtt run: takes no argument, got '%s'\n", argv[1]);
+        return CLI_USAGE;
+    }
+    r = load(options->config, &settings);
+    if (r > 0)
+        return CLI_CONFIG;
+    if (r < 0) {
+        log_error("config", "%s: %s", options->config, strerror(-r));
+        return CLI_FAILED;
+    }
+    log_info("gateway", "gatt2mqtt %s, gateway %s, broker %s", GATT2MQTT_VERSION,
+             settings->gateway.id, settings->mqtt.url);
+    r = app_run(&(struct app_options){.settings = settings, .version = GATT2MQTT_VERSION});
+    settings_free(settings);
+    if (r < 0) {
+        log_error("gateway", "could not start: %s", strerror(-r));
+        return CLI_FAILED;
+    }
+    return CLI_OK;
 }
