@@ -22,21 +22,21 @@ static void read_advertised(struct reader *r, const struct yaml_node *node, void
 {
     struct sim_peripheral *p = peripheral;
 
-    p->advertised = reader_room(r, node, YAML_KIND_SEQUENCE, "services", MAX_ADVERTISED,
-                                sizeof(*p->advertised));
+    p->advertised = sim_reader_room(r, node, YAML_KIND_SEQUENCE, "services", MAX_ADVERTISED,
+                                    sizeof(*p->advertised));
     if (!p->advertised)
         return;
     p->n_advertised = node->n_items;
     for (size_t i = 0; i < node->n_items; i++)
-        reader_uuid(r, node->items[i], &p->advertised[i]);
+        sim_reader_uuid(r, node->items[i], &p->advertised[i]);
 }
 
 static void read_manufacturer(struct reader *r, const struct yaml_node *node, void *peripheral)
 {
     struct sim_peripheral *p = peripheral;
 
-    p->manufacturer = reader_room(r, node, YAML_KIND_MAPPING, "manufacturer", MAX_ADVERTISED,
-                                  sizeof(*p->manufacturer));
+    p->manufacturer = sim_reader_room(r, node, YAML_KIND_MAPPING, "manufacturer", MAX_ADVERTISED,
+                                      sizeof(*p->manufacturer));
     if (!p->manufacturer)
         return;
     p->n_manufacturer = node->n_items;
@@ -44,11 +44,11 @@ static void read_manufacturer(struct reader *r, const struct yaml_node *node, vo
         uint32_t company;
 
         if (num_parse_u32(node->keys[i]->text, &company) < 0 || company > UINT16_MAX)
-            reader_fail(r, node->keys[i], "'%s' is no company id such as 0x0059",
-                        node->keys[i]->text);
+            sim_reader_fail(r, node->keys[i], "'%s' is no company id such as 0x0059",
+                            node->keys[i]->text);
         else
             p->manufacturer[i].company = (uint16_t)company;
-        reader_bytes(r, node->items[i], &p->manufacturer[i].data);
+        sim_reader_bytes(r, node->items[i], &p->manufacturer[i].data);
     }
 }
 
@@ -56,14 +56,14 @@ static void read_service_data(struct reader *r, const struct yaml_node *node, vo
 {
     struct sim_peripheral *p = peripheral;
 
-    p->service_data = reader_room(r, node, YAML_KIND_MAPPING, "service_data", MAX_ADVERTISED,
-                                  sizeof(*p->service_data));
+    p->service_data = sim_reader_room(r, node, YAML_KIND_MAPPING, "service_data", MAX_ADVERTISED,
+                                      sizeof(*p->service_data));
     if (!p->service_data)
         return;
     p->n_service_data = node->n_items;
     for (size_t i = 0; i < node->n_items; i++) {
-        reader_uuid(r, node->keys[i], &p->service_data[i].uuid);
-        reader_bytes(r, node->items[i], &p->service_data[i].data);
+        sim_reader_uuid(r, node->keys[i], &p->service_data[i].uuid);
+        sim_reader_bytes(r, node->items[i], &p->service_data[i].data);
     }
 }
 
@@ -75,7 +75,7 @@ static const struct reader_key advertise_keys[] = {
 
 static void read_advertise(struct reader *r, const struct yaml_node *node, void *peripheral)
 {
-    reader_keys(r, node, "advertise", advertise_keys, ARRAY_SIZE(advertise_keys), peripheral);
+    sim_reader_keys(r, node, "advertise", advertise_keys, ARRAY_SIZE(advertise_keys), peripheral);
 }
 
 /* ---- peripherals ---- */
@@ -96,8 +96,8 @@ static void read_rssi(struct reader *r, const struct yaml_node *node, void *peri
     struct rssi_range range = {-60, -60};
 
     if (node->kind == YAML_KIND_MAPPING) {
-        reader_keys(r, node, "rssi", rssi_keys, ARRAY_SIZE(rssi_keys), &range);
-    } else if (reader_int(r, node, -127, 20, &range.from)) {
+        sim_reader_keys(r, node, "rssi", rssi_keys, ARRAY_SIZE(rssi_keys), &range);
+    } else if (sim_reader_int(r, node, -127, 20, &range.from)) {
         range.to = range.from;
     }
     p->rssi_from = (int)MIN_OF(range.from, range.to);
@@ -107,7 +107,7 @@ static void read_rssi(struct reader *r, const struct yaml_node *node, void *peri
 static void read_address_type(struct reader *r, const struct yaml_node *node, void *peripheral)
 {
     struct sim_peripheral *p = peripheral;
-    const char *text = reader_scalar(r, node, "public or random");
+    const char *text = sim_reader_scalar(r, node, "public or random");
 
     if (!text)
         return;
@@ -116,7 +116,7 @@ static void read_address_type(struct reader *r, const struct yaml_node *node, vo
     else if (strcmp(text, "random") == 0)
         p->address_type = BT_ADDRESS_RANDOM;
     else
-        reader_fail(r, node, "'%s' is no address type; there are public and random", text);
+        sim_reader_fail(r, node, "'%s' is no address type; there are public and random", text);
 }
 
 #define AT(member) offsetof(struct sim_peripheral, member)
@@ -131,7 +131,7 @@ static const struct reader_key peripheral_keys[] = {
     {"present", READER_BOOL, AT(present), 0, 0, false, NULL},
     {"mtu", READER_UINT16, AT(mtu), 23, 517, false, NULL},
     {"advertise", READER_OTHER, 0, 0, 0, false, read_advertise},
-    {"services", READER_OTHER, 0, 0, 0, false, load_services},
+    {"services", READER_OTHER, 0, 0, 0, false, sim_load_services},
 };
 #undef AT
 
@@ -140,12 +140,12 @@ static void check_address(struct reader *r, const struct yaml_node *node,
 {
     /* Core Specification Vol 6 Part B 1.3.2: the two top bits of a random address tell its kind */
     if (p->address_type == BT_ADDRESS_RANDOM && p->address.b[0] >> 6 == 2)
-        reader_fail(r, node,
-                    "a random address begins with a digit from C to F (static), 4 to 7 "
-                    "(resolvable) or 0 to 3 (not resolvable)");
+        sim_reader_fail(r, node,
+                        "a random address begins with a digit from C to F (static), 4 to 7 "
+                        "(resolvable) or 0 to 3 (not resolvable)");
     for (const struct sim_peripheral *other = world->peripherals; other < p; other++)
         if (bt_address_equal(&other->address, &p->address))
-            reader_fail(r, node, "'%s' has the same address", other->id ? other->id : "?");
+            sim_reader_fail(r, node, "'%s' has the same address", other->id ? other->id : "?");
 }
 
 static uint64_t seed_from(const char *text)
@@ -161,8 +161,8 @@ static void read_peripherals(struct reader *r, const struct yaml_node *node, voi
 {
     struct sim_world *world = target;
 
-    world->peripherals = reader_room(r, node, YAML_KIND_MAPPING, "peripherals", SIM_MAX_PERIPHERALS,
-                                     sizeof(*world->peripherals));
+    world->peripherals = sim_reader_room(r, node, YAML_KIND_MAPPING, "peripherals",
+                                         SIM_MAX_PERIPHERALS, sizeof(*world->peripherals));
     if (!world->peripherals)
         return;
     world->n_peripherals = node->n_items;
@@ -178,10 +178,10 @@ static void read_peripherals(struct reader *r, const struct yaml_node *node, voi
             .present = true,
             .adapter = SIM_NO_ADAPTER,
         };
-        p->id = reader_id(r, node->keys[i]);
+        p->id = sim_reader_id(r, node->keys[i]);
         p->seed = seed_from(p->id);
-        reader_keys(r, node->items[i], "a peripheral", peripheral_keys, ARRAY_SIZE(peripheral_keys),
-                    p);
+        sim_reader_keys(r, node->items[i], "a peripheral", peripheral_keys,
+                        ARRAY_SIZE(peripheral_keys), p);
         check_address(r, node->items[i], world, p);
     }
 }
@@ -200,8 +200,8 @@ static void read_adapters(struct reader *r, const struct yaml_node *node, void *
 {
     struct sim_world *world = target;
 
-    world->adapters = reader_room(r, node, YAML_KIND_MAPPING, "adapters", SIM_MAX_ADAPTERS,
-                                  sizeof(*world->adapters));
+    world->adapters = sim_reader_room(r, node, YAML_KIND_MAPPING, "adapters", SIM_MAX_ADAPTERS,
+                                      sizeof(*world->adapters));
     if (!world->adapters)
         return;
     world->n_adapters = node->n_items;
@@ -212,11 +212,11 @@ static void read_adapters(struct reader *r, const struct yaml_node *node, void *
         *a = (struct sim_adapter){.present = true, .powered = true};
         if (strncmp(name, "hci", 3) != 0 || !name[3] || strlen(name) > 6 ||
             name[3 + strspn(name + 3, "0123456789")])
-            reader_fail(r, node->keys[i], "'%s' is no adapter's name such as hci0", name);
+            sim_reader_fail(r, node->keys[i], "'%s' is no adapter's name such as hci0", name);
         a->name = strdup(name);
         if (!a->name)
             r->out_of_memory = true;
-        reader_keys(r, node->items[i], "an adapter", adapter_keys, ARRAY_SIZE(adapter_keys), a);
+        sim_reader_keys(r, node->items[i], "an adapter", adapter_keys, ARRAY_SIZE(adapter_keys), a);
     }
 }
 
@@ -247,7 +247,7 @@ static void read_timing(struct reader *r, const struct yaml_node *node, void *ta
 {
     struct sim_world *world = target;
 
-    reader_keys(r, node, "timing", timing_keys, ARRAY_SIZE(timing_keys), &world->timing);
+    sim_reader_keys(r, node, "timing", timing_keys, ARRAY_SIZE(timing_keys), &world->timing);
 }
 
 /* ---- the world ---- */
@@ -274,7 +274,7 @@ static int world_from_doc(const struct yaml_doc *doc, struct diags *diags,
         .connect_timeout_us = MS_TO_US(40000),
         .temporary_us = MS_TO_US(30000),
     };
-    reader_keys(&r, yaml_doc_root(doc), "a world", world_keys, ARRAY_SIZE(world_keys), world);
+    sim_reader_keys(&r, yaml_doc_root(doc), "a world", world_keys, ARRAY_SIZE(world_keys), world);
     if (r.out_of_memory || diags->failed)
         return -ENOMEM;
     if (diags->n_errors)

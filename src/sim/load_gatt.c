@@ -9,22 +9,23 @@
 
 static void read_type(struct reader *r, const struct yaml_node *node, void *wave)
 {
-    const char *text = reader_scalar(r, node, "a type");
+    const char *text = sim_reader_scalar(r, node, "a type");
 
     if (text && !script_type_parse(text, &((struct script_wave *)wave)->type))
-        reader_fail(r, node,
-                    "'%s' is no type of a wave; there are uint8, uint16, uint24, uint32, uint64 "
-                    "and int8 to int64",
-                    text);
+        sim_reader_fail(
+            r, node,
+            "'%s' is no type of a wave; there are uint8, uint16, uint24, uint32, uint64 "
+            "and int8 to int64",
+            text);
 }
 
 static void read_shape(struct reader *r, const struct yaml_node *node, void *wave)
 {
-    const char *text = reader_scalar(r, node, "a shape");
+    const char *text = sim_reader_scalar(r, node, "a shape");
 
     if (text && !script_shape_parse(text, &((struct script_wave *)wave)->shape))
-        reader_fail(r, node, "'%s' is no shape; there are sine, triangle, saw, random and count",
-                    text);
+        sim_reader_fail(r, node,
+                        "'%s' is no shape; there are sine, triangle, saw, random and count", text);
 }
 
 #define AT(member) offsetof(struct script_wave, member)
@@ -42,7 +43,8 @@ static void read_waves(struct reader *r, const struct yaml_node *node, void *cha
 {
     struct sim_characteristic *c = characteristic;
 
-    c->waves = reader_room(r, node, YAML_KIND_SEQUENCE, "waves", SIM_MAX_WAVES, sizeof(*c->waves));
+    c->waves =
+        sim_reader_room(r, node, YAML_KIND_SEQUENCE, "waves", SIM_MAX_WAVES, sizeof(*c->waves));
     if (!c->waves)
         return;
     c->n_waves = node->n_items;
@@ -50,14 +52,14 @@ static void read_waves(struct reader *r, const struct yaml_node *node, void *cha
         struct script_wave *wave = &c->waves[i];
 
         *wave = (struct script_wave){.period_us = MS_TO_US(1000)};
-        reader_keys(r, node->items[i], "a wave", wave_keys, ARRAY_SIZE(wave_keys), wave);
+        sim_reader_keys(r, node->items[i], "a wave", wave_keys, ARRAY_SIZE(wave_keys), wave);
         if (!wave->type.n_bytes)
             continue; /* said already */
         if (wave->min > wave->max)
-            reader_fail(r, node->items[i], "the wave's min is above its max");
+            sim_reader_fail(r, node->items[i], "the wave's min is above its max");
         else if (!script_type_holds(wave->type, wave->min) ||
                  !script_type_holds(wave->type, wave->max))
-            reader_fail(r, node->items[i], "the wave's min and max do not both fit its type");
+            sim_reader_fail(r, node->items[i], "the wave's min and max do not both fit its type");
     }
 }
 
@@ -66,12 +68,12 @@ static void read_script(struct reader *r, const struct yaml_node *node, void *ch
     struct sim_characteristic *c = characteristic;
 
     c->script =
-        reader_room(r, node, YAML_KIND_SEQUENCE, "script", SIM_MAX_SCRIPT, sizeof(*c->script));
+        sim_reader_room(r, node, YAML_KIND_SEQUENCE, "script", SIM_MAX_SCRIPT, sizeof(*c->script));
     if (!c->script)
         return;
     c->n_script = node->n_items;
     for (size_t i = 0; i < c->n_script; i++)
-        reader_bytes(r, node->items[i], &c->script[i]);
+        sim_reader_bytes(r, node->items[i], &c->script[i]);
 }
 
 static void read_value(struct reader *r, const struct yaml_node *node, void *characteristic)
@@ -79,7 +81,7 @@ static void read_value(struct reader *r, const struct yaml_node *node, void *cha
     struct sim_characteristic *c = characteristic;
     size_t length;
 
-    if (reader_hex(r, node, c->value, &length))
+    if (sim_reader_hex(r, node, c->value, &length))
         c->length = length;
 }
 
@@ -98,11 +100,11 @@ static void read_properties(struct reader *r, const struct yaml_node *node, void
     struct sim_characteristic *c = characteristic;
 
     if (node->kind != YAML_KIND_SEQUENCE) {
-        reader_fail(r, node, "properties: expected a list, not %s", yaml_node_describe(node));
+        sim_reader_fail(r, node, "properties: expected a list, not %s", yaml_node_describe(node));
         return;
     }
     for (size_t i = 0; i < node->n_items; i++) {
-        const char *text = reader_scalar(r, node->items[i], "a property");
+        const char *text = sim_reader_scalar(r, node->items[i], "a property");
         size_t k = 0;
 
         while (text && k < ARRAY_SIZE(names) && strcmp(names[k].name, text) != 0)
@@ -110,10 +112,10 @@ static void read_properties(struct reader *r, const struct yaml_node *node, void
         if (text && k < ARRAY_SIZE(names))
             c->flags |= names[k].flag;
         else if (text)
-            reader_fail(r, node->items[i],
-                        "'%s' is no property; there are read, write, write-without-response, "
-                        "notify and indicate",
-                        text);
+            sim_reader_fail(r, node->items[i],
+                            "'%s' is no property; there are read, write, write-without-response, "
+                            "notify and indicate",
+                            text);
     }
 }
 
@@ -127,9 +129,9 @@ static void read_length(struct reader *r, const struct yaml_node *node, void *ch
 {
     struct sim_characteristic *c = characteristic;
 
-    reader_keys(r, node, "length", length_keys, ARRAY_SIZE(length_keys), c);
+    sim_reader_keys(r, node, "length", length_keys, ARRAY_SIZE(length_keys), c);
     if (c->length_min > c->length_max)
-        reader_fail(r, node, "the length's min is above its max");
+        sim_reader_fail(r, node, "the length's min is above its max");
 }
 
 static const struct reader_key characteristic_keys[] = {
@@ -169,11 +171,11 @@ static void check_characteristic(struct reader *r, const struct yaml_node *node,
             r->out_of_memory = true;
     }
     if (c->notify_us && !c->cccd)
-        reader_fail(r, node, "'notify' needs notify or indicate among the properties");
+        sim_reader_fail(r, node, "'notify' needs notify or indicate among the properties");
     for (size_t i = 0; i < c->n_waves && !c->n_script; i++)
         if (c->waves[i].offset + c->waves[i].type.n_bytes > (ptrdiff_t)c->length)
-            reader_fail(r, node, "wave %zu does not fit into the value of %zu bytes", i + 1,
-                        c->length);
+            sim_reader_fail(r, node, "wave %zu does not fit into the value of %zu bytes", i + 1,
+                            c->length);
 }
 
 static void read_characteristics(struct reader *r, const struct yaml_node *node,
@@ -181,8 +183,8 @@ static void read_characteristics(struct reader *r, const struct yaml_node *node,
                                  uint32_t *next_handle)
 {
     service->characteristics =
-        reader_room(r, node, YAML_KIND_SEQUENCE, "characteristics", SIM_MAX_CHARACTERISTICS,
-                    sizeof(*service->characteristics));
+        sim_reader_room(r, node, YAML_KIND_SEQUENCE, "characteristics", SIM_MAX_CHARACTERISTICS,
+                        sizeof(*service->characteristics));
     if (!service->characteristics)
         return;
     service->n_characteristics = node->n_items;
@@ -194,8 +196,8 @@ static void read_characteristics(struct reader *r, const struct yaml_node *node,
             .length_max = GATT_VALUE_MAX,
             .next_us = TIME_NEVER,
         };
-        reader_keys(r, node->items[i], "a characteristic", characteristic_keys,
-                    ARRAY_SIZE(characteristic_keys), c);
+        sim_reader_keys(r, node->items[i], "a characteristic", characteristic_keys,
+                        ARRAY_SIZE(characteristic_keys), c);
         number(c, next_handle);
         check_characteristic(r, node->items[i], c);
     }
@@ -221,25 +223,25 @@ static void check_ids(struct reader *r, const struct yaml_node *node, struct sim
             struct sim_characteristic *c = &p->services[i].characteristics[j];
 
             if (c->id && bt_uuid_parse(c->id, &uuid) < 0 && sim_peripheral_find(p, c->id) != c)
-                reader_fail(r, node, "two characteristics have the id '%s'", c->id);
+                sim_reader_fail(r, node, "two characteristics have the id '%s'", c->id);
         }
 }
 
-void load_services(struct reader *r, const struct yaml_node *node, void *peripheral)
+void sim_load_services(struct reader *r, const struct yaml_node *node, void *peripheral)
 {
     struct sim_peripheral *p = peripheral;
     uint32_t next_handle = SIM_FIRST_HANDLE;
 
-    p->services = reader_room(r, node, YAML_KIND_SEQUENCE, "services", SIM_MAX_SERVICES,
-                              sizeof(*p->services));
+    p->services = sim_reader_room(r, node, YAML_KIND_SEQUENCE, "services", SIM_MAX_SERVICES,
+                                  sizeof(*p->services));
     if (!p->services)
         return;
     p->n_services = node->n_items;
     for (size_t i = 0; i < node->n_items; i++) {
         struct sim_service *service = &p->services[i];
 
-        reader_keys(r, node->items[i], "a service", service_keys, ARRAY_SIZE(service_keys),
-                    service);
+        sim_reader_keys(r, node->items[i], "a service", service_keys, ARRAY_SIZE(service_keys),
+                        service);
         service->handle = (uint16_t)next_handle++;
         const struct yaml_node *list = node->items[i]->kind == YAML_KIND_MAPPING
                                            ? yaml_node_get(node->items[i], "characteristics")

@@ -38,27 +38,27 @@ struct reader_key {
     void (*read)(struct reader *r, const struct yaml_node *node, void *target);
 };
 
-#define reader_fail(r, node, ...) \
+#define sim_reader_fail(r, node, ...) \
     diags_add((r)->diags, DIAG_ERROR, (node)->line, (node)->column, __VA_ARGS__)
 
 /* calloc that remembers its failure; n may be 0 */
-void *reader_allocate(struct reader *r, size_t n, size_t size);
+void *sim_reader_allocate(struct reader *r, size_t n, size_t size);
 /* the text of a scalar that is not empty, else NULL and a diagnostic "expected WHAT" */
-const char *reader_scalar(struct reader *r, const struct yaml_node *node, const char *what);
-bool reader_int(struct reader *r, const struct yaml_node *node, int64_t min, int64_t max,
-                int64_t *ret_value);
-bool reader_uuid(struct reader *r, const struct yaml_node *node, struct bt_uuid *ret_uuid);
-char *reader_id(struct reader *r, const struct yaml_node *node);
+const char *sim_reader_scalar(struct reader *r, const struct yaml_node *node, const char *what);
+bool sim_reader_int(struct reader *r, const struct yaml_node *node, int64_t min, int64_t max,
+                    int64_t *ret_value);
+bool sim_reader_uuid(struct reader *r, const struct yaml_node *node, struct bt_uuid *ret_uuid);
+char *sim_reader_id(struct reader *r, const struct yaml_node *node);
 /* the bytes of hex digits in quotes */
-bool reader_hex(struct reader *r, const struct yaml_node *node, uint8_t buf[static GATT_VALUE_MAX],
-                size_t *ret_length);
-void reader_bytes(struct reader *r, const struct yaml_node *node, struct sim_bytes *ret_bytes);
+bool sim_reader_hex(struct reader *r, const struct yaml_node *node,
+                    uint8_t buf[static GATT_VALUE_MAX], size_t *ret_length);
+void sim_reader_bytes(struct reader *r, const struct yaml_node *node, struct sim_bytes *ret_bytes);
 /* all keys of a mapping; `what` names it in messages ("a wave") */
-void reader_keys(struct reader *r, const struct yaml_node *node, const char *what,
-                 const struct reader_key *keys, size_t n_keys, void *target);
+void sim_reader_keys(struct reader *r, const struct yaml_node *node, const char *what,
+                     const struct reader_key *keys, size_t n_keys, void *target);
 /* room for the items of a list (or mapping) of at most max; NULL after a diagnostic */
-void *reader_room(struct reader *r, const struct yaml_node *node, enum yaml_kind kind,
-                  const char *what, size_t max, size_t size);
+void *sim_reader_room(struct reader *r, const struct yaml_node *node, enum yaml_kind kind,
+                      const char *what, size_t max, size_t size);
 
 /* a peripheral's `services`: in sim/load_gatt.c */
-void load_services(struct reader *r, const struct yaml_node *node, void *peripheral);
+void sim_load_services(struct reader *r, const struct yaml_node *node, void *peripheral);
