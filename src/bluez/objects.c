@@ -14,6 +14,7 @@ struct object_node {
     UT_hash_handle hh_id;
 };
 
+#define BLUEZ_PATH      "/org/bluez"
 #define PATH_MAX_LENGTH 128 /* BlueZ's longest has about 75 */
 
 void registry_init(struct registry *registry)
@@ -153,7 +154,8 @@ int registry_add_adapter(struct registry *registry, const char *path, struct ada
         return 0;
     }
     const char *name = split(path, &parent_length);
-    if (!name)
+    if (!name || parent_length != strlen(BLUEZ_PATH) ||
+        strncmp(path, BLUEZ_PATH, parent_length) != 0)
         return -EINVAL;
     if (registry->n_adapters >= ADAPTERS_MAX)
         return -E2BIG;
