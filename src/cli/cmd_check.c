@@ -1,19 +1,370 @@
-/* gatt2mqtt check; see cli.h. */
+/*
+ * gatt2mqtt check; see cli.h: what is wrong with the configuration, or what would be published
+ * where. Shows no secrets.
+ */
 #include "cli/cli.h"
 
 #include "config/load.h"
+#include "util/strbuf.h"
+#include "util/time.h"
+#include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-int cmd_check(const struct cli_options *options, int argc, char **argv)
+/* columns on a terminal: characters, not bytes */
+static size_t width_of(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static void put_padded(struct strbuf *out, const char *text, size_t width)
+{
+    strbuf_puts(out, text);
+    for (size_t n = width_of(text); n < width; n++)
+        strbuf_putc(out, ' ');
+}
+
+/* ---- fields ---- */
+
+static void put_decimal(struct strbuf *out, struct decimal value)
+{
+    uint64_t mantissa = value.mantissa < 0 ? -(uint64_t)value.mantissa : (uint64_t)value.mantissa;
+    uint64_t unit = 1;
+
+    for (unsigned i = 0; i < value.decimals; i++)
+        unit *= 10;
+    strbuf_printf(out, "%s%" PRIu64, value.mantissa < 0 ? "-" : "", mantissa / unit);
+    if (value.decimals)
+        strbuf_printf(out, ".%0*" PRIu64, value.decimals, mantissa % unit);
+}
+
+/* "uint16 big-endian, bits 4..7, * 0.01 + 20" */
+static void put_type(struct strbuf *out, const struct field_spec *field)
+{
+    strbuf_puts(out, field_type_name(field->type, field->size));
+    if (field->length != FIELD_LENGTH_REST &&
+        (field->type == FIELD_TYPE_STRING || field->type == FIELD_TYPE_BYTES))
+        strbuf_printf(out, "[%zu]", field->length);
+    if (field->big_endian)
+        strbuf_puts(out, " big-endian");
+    if (field->has_bits && field->bit_count == 1)
+        strbuf_printf(out, ", bit %u", field->bit_first);
+    else if (field->has_bits)
+        strbuf_printf(out, ", bits %u..%u", field->bit_first,
+                      field->bit_first + field->bit_count - 1);
+    if (field->scale.mantissa != 1 || field->scale.decimals) {
+        strbuf_puts(out, " * ");
+        put_decimal(out, field->scale);
+    }
+    if (field->add.mantissa) {
+        struct decimal add = field->add;
+        strbuf_puts(out, add.mantissa < 0 ? " - " : " + ");
+        add.mantissa = add.mantissa < 0 ? -add.mantissa : add.mantissa;
+        put_decimal(out, add);
+    }
+}
+
+static void put_bound(struct strbuf *out, const char *name, bool given, struct decimal value)
+{
+    if (!given)
+        return;
+    strbuf_printf(out, "%s%s ", out->length ? ", " : "", name);
+    put_decimal(out, value);
+}
+
+/* names, bounds, and whether it is published */
+static void put_notes(struct strbuf *out, const struct field_spec *field)
+{
+    for (size_t i = 0; i < field->n_enums; i++)
+        strbuf_printf(out, "%s%s", i ? " | " : "", field->enums[i].name);
+    put_bound(out, "at least", field->has_min, field->min);
+    put_bound(out, "at most", field->has_max, field->max);
+    put_bound(out, "in steps of", field->has_step, field->step);
+    put_bound(out, "always", field->has_const, field->const_value);
+    put_bound(out, "by default", field->has_default, field->default_value);
+    if (!field->publish)
+        strbuf_printf(out, "%snot published", out->length ? ", " : "");
+}
+
+struct widths {
+    size_t name, type, unit;
+};
+
+static void print_field(struct strbuf *out, const struct field_spec *field,
+                        const struct widths *widths)
+{
+    struct strbuf type = STRBUF_INIT, notes = STRBUF_INIT;
+
+    put_type(&type, field);
+    put_notes(&notes, field);
+    strbuf_puts(out, "                ");
+    put_padded(out, field->name, widths->name + 2);
+    put_padded(out, strbuf_str(&type), widths->type + 2);
+    put_padded(out, field->unit ? field->unit : "", widths->unit + 2);
+    strbuf_puts(out, strbuf_str(&notes));
+    while (out->length && out->data[out->length - 1] == ' ')
+        strbuf_truncate(out, out->length - 1);
+    strbuf_putc(out, '\n');
+    strbuf_done(&type);
+    strbuf_done(&notes);
+}
+
+static void print_fields(struct strbuf *out, const struct schema *schema)
+{
+    struct widths widths = {0};
+
+    for (size_t i = 0; i < schema->n_fields; i++) {
+        const struct field_spec *field = &schema->fields[i];
+        struct strbuf type = STRBUF_INIT;
+
+        put_type(&type, field);
+        widths.name = MAX_OF(widths.name, width_of(field->name));
+        widths.type = MAX_OF(widths.type, width_of(strbuf_str(&type)));
+        widths.unit = MAX_OF(widths.unit, field->unit ? width_of(field->unit) : 0);
+        strbuf_done(&type);
+    }
+    for (size_t i = 0; i < schema->n_fields; i++)
+        print_field(out, &schema->fields[i], &widths);
+}
+
+/* ---- characteristics ---- */
+
+static const char *payload_text(const struct characteristic_settings *characteristic)
+{
+    switch (characteristic->payload) {
+    case PAYLOAD_JSON: return characteristic->schema ? "JSON" : "JSON with the bytes in hex";
+    case PAYLOAD_VALUE: return characteristic->schema ? "the bare value" : "hex";
+    case PAYLOAD_RAW: return "the bytes";
+    case PAYLOAD_HEX: return "hex";
+    }
+    return "";
+}
+
+static void print_source(struct strbuf *out, const struct characteristic_settings *characteristic)
+{
+    char uuid[BT_UUID_TEXT_SIZE];
+
+    strbuf_puts(out, "    from        ");
+    if (characteristic->has_uuid) {
+        bt_uuid_format_short(&characteristic->uuid, uuid);
+        strbuf_printf(out, "characteristic %s%s", uuid, characteristic->handle ? ", " : "");
+    }
+    if (characteristic->handle)
+        strbuf_printf(out, "handle 0x%04x", characteristic->handle);
+    if (characteristic->index >= 0)
+        strbuf_printf(out, ", number %" PRId32, characteristic->index);
+    if (characteristic->has_service) {
+        bt_uuid_format_short(&characteristic->service, uuid);
+        strbuf_printf(out, "%sof service %s",
+                      bt_uuid_to_u16(&characteristic->service) ? " " : "\n                ", uuid);
+    }
+    strbuf_putc(out, '\n');
+}
+
+/* "10m", not "10m00s" */
+static void put_duration(struct strbuf *out, uint64_t ms)
+{
+    char text[32];
+
+    time_format_duration(ms, text, sizeof(text));
+    size_t n = strlen(text);
+    if (n > 4 && strchr("mh", text[n - 4]) && strncmp(text + n - 3, "00", 2) == 0)
+        text[n - 3] = '\0';
+    strbuf_puts(out, text);
+}
+
+static void print_occasions(struct strbuf *out,
+                            const struct characteristic_settings *characteristic)
+{
+    const char *comma = "";
+
+    strbuf_puts(out, "    published   ");
+    if (characteristic->subscribe) {
+        strbuf_puts(out, "when notified");
+        comma = ", ";
+    }
+    if (characteristic->read_on_connect) {
+        strbuf_printf(out, "%sread on connect", comma);
+        comma = ", ";
+    }
+    if (characteristic->read_every_ms) {
+        strbuf_printf(out, "%sread every ", comma);
+        put_duration(out, characteristic->read_every_ms);
+        comma = ", ";
+    }
+    strbuf_puts(out, *comma ? "" : "when asked for");
+    strbuf_printf(out, "; %s, QoS %u\n", characteristic->retain ? "retained" : "not retained",
+                  characteristic->qos);
+}
+
+static void print_characteristic(struct strbuf *out, const char *topic,
+                                 const struct characteristic_settings *characteristic)
+{
+    strbuf_printf(out, "\n  %s/%s", topic, characteristic->id);
+    if (characteristic->name)
+        strbuf_printf(out, "   %s", characteristic->name);
+    strbuf_putc(out, '\n');
+    print_source(out, characteristic);
+    print_occasions(out, characteristic);
+    strbuf_printf(out, "    payload     %s\n", payload_text(characteristic));
+    if (characteristic->schema)
+        print_fields(out, characteristic->schema);
+    strbuf_printf(out, "    commands    %s/%s/get\n", topic, characteristic->id);
+    if (characteristic->writable)
+        strbuf_printf(out, "                %s/%s/set\n", topic, characteristic->id);
+    for (size_t i = 0; characteristic->writable && characteristic->schema &&
+                       characteristic->schema->n_fields > 1 && i < characteristic->schema->n_fields;
+         i++)
+        if (!characteristic->schema->fields[i].has_const)
+            strbuf_printf(out, "                %s/%s/set/%s\n", topic, characteristic->id,
+                          characteristic->schema->fields[i].name);
+    strbuf_printf(out, "    answers     %s/%s/result\n", topic, characteristic->id);
+}
+
+/* ---- devices ---- */
+
+static void print_match(struct strbuf *out, const struct match_settings *match)
+{
+    char address[BT_ADDRESS_TEXT_SIZE], uuid[BT_UUID_TEXT_SIZE];
+    const char *comma = "";
+
+    strbuf_puts(out, "  found by      ");
+    if (match->has_address) {
+        bt_address_format(&match->address, address);
+        strbuf_printf(out, "address %s", address);
+        comma = ", ";
+    }
+    if (match->has_address_type) {
+        strbuf_printf(out, "%s%s", match->has_address ? " (" : "address type ",
+                      match->address_type == BT_ADDRESS_PUBLIC ? "public" : "random");
+        strbuf_puts(out, match->has_address ? ")" : "");
+        comma = ", ";
+    }
+    if (match->name) {
+        strbuf_printf(out, "%sname %s", comma, match->name);
+        comma = ", ";
+    }
+    for (size_t i = 0; i < match->n_services; i++) {
+        bt_uuid_format_short(&match->services[i], uuid);
+        strbuf_printf(out, "%sservice %s", comma, uuid);
+        comma = ", ";
+    }
+    if (match->has_manufacturer) {
+        strbuf_printf(out, "%smanufacturer 0x%04X", comma, match->manufacturer);
+        if (match->manufacturer_prefix_length) {
+            strbuf_puts(out, " with data ");
+            strbuf_hex(out, match->manufacturer_prefix, match->manufacturer_prefix_length);
+        }
+        comma = ", ";
+    }
+    if (match->has_min_rssi)
+        strbuf_printf(out, "%sRSSI of at least %d dBm", comma, match->min_rssi);
+    strbuf_putc(out, '\n');
+}
+
+static void print_device(struct strbuf *out, const char *base, const struct device_settings *device)
+{
+    struct strbuf topic = STRBUF_INIT;
+
+    strbuf_printf(out, "\n%s%s", device->id, device->enabled ? "" : " (not enabled)");
+    if (device->name)
+        strbuf_printf(out, "   %s", device->name);
+    if (device->area)
+        strbuf_printf(out, ", %s", device->area);
+    if (device->manufacturer || device->model)
+        strbuf_printf(out, "   %s%s%s", device->manufacturer ? device->manufacturer : "",
+                      device->manufacturer && device->model ? " " : "",
+                      device->model ? device->model : "");
+    strbuf_putc(out, '\n');
+    print_match(out, &device->match);
+    strbuf_printf(&topic, "%s/%s", base, device->id);
+    strbuf_printf(out, "  status        %s/status/availability   online | offline, retained\n",
+                  strbuf_str(&topic));
+    strbuf_printf(out, "                %s/status/link   JSON, retained\n", strbuf_str(&topic));
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        print_characteristic(out, strbuf_str(&topic), &device->characteristics[i]);
+    strbuf_done(&topic);
+}
+
+static void print_settings(struct strbuf *out, const struct settings *settings)
+{
+    strbuf_printf(out, "broker        %s, MQTT %s%s%s\n", settings->mqtt.url,
+                  settings->mqtt.protocol == 4 ? "3.1.1" : "5",
+                  settings->mqtt.username ? ", with a user name" : "",
+                  settings->mqtt.password ? " and a password" : "");
+    strbuf_printf(out, "gateway       %s: %s/bridge/%s/status\n", settings->gateway.id,
+                  settings->gateway.base_topic, settings->gateway.id);
+    for (size_t i = 0; i < settings->n_devices; i++)
+        print_device(out, settings->gateway.base_topic, &settings->devices[i]);
+}
+
+/* names from the file must not drive the terminal */
+static void make_printable(struct strbuf *out)
+{
+    for (size_t i = 0; i < out->length; i++)
+        if (((unsigned char)out->data[i] < 0x20 && out->data[i] != '\n') || out->data[i] == 0x7f)
+            out->data[i] = '?';
+}
+
+static int print_result(const struct settings *settings)
+{
+    struct strbuf out = STRBUF_INIT;
+
+    print_settings(&out, settings);
+    make_printable(&out);
+    bool ok = strbuf_ok(&out);
+    if (ok)
+        fputs(strbuf_str(&out), stdout);
+    strbuf_done(&out);
+    return ok && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+}
+
+static int check(const char *path)
 {
     struct diags diags;
     struct settings *settings = NULL;
+    int status;
 
-    if (diags_init(&diags, options->config) < 0)
+    if (diags_init(&diags, strcmp(path, "-") == 0 ? "standard input" : path) < 0)
         return CLI_FAILED;
-    int r = config_load(options->config, NULL, &diags, &settings);
+    int r = config_load(path, NULL, &diags, &settings);
     diags_print(&diags, stderr);
-    diags_done(&diags);
+    if (r == 0)
+        status = print_result(settings);
+    else
+        status = r == CONFIG_E_INVALID ? CLI_CONFIG : CLI_FAILED;
     settings_free(settings);
-    return r == 0 ? CLI_OK : CLI_CONFIG;
+    diags_done(&diags);
+    return status;
+}
+
+int cmd_check(const struct cli_options *options, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    static const char usage[] = "Usage: gatt2mqtt check [-c FILE]\n"
+                                "Says what is wrong with the configuration, or what would be "
+                                "published where.\n";
+    const char *path = options->config;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1)
+        switch (c) {
+        case 'c': path = optarg; break;
+        case 'h': fputs(usage, stdout); return CLI_OK;
+        default: fputs(usage, stderr); return CLI_USAGE;
+        }
+    if (optind != argc) {
+        fputs(usage, stderr);
+        return CLI_USAGE;
+    }
+    return check(path);
 }

@@ -102,6 +102,11 @@ static void check_rest(struct reader *reader, const struct yaml_node *name,
     if (!yaml_node_get(node, "uuid") && !yaml_node_get(node, "handle"))
         reader_error(reader, name, "'%s' needs 'uuid' (or 'handle'): which characteristic is it?",
                      name->text);
+}
+
+static void check_purpose(struct reader *reader, const struct yaml_node *name,
+                          const struct characteristic_settings *characteristic)
+{
     if (!characteristic->subscribe && !characteristic->writable && !characteristic->read_every_ms &&
         !characteristic->read_on_connect)
         reader_warning(reader, name,
@@ -117,6 +122,7 @@ static void read_characteristic(struct reader *reader, const struct key *key,
     static const char *const reserved[] = {"status", "command", "set",           "get",
                                            "result", "event",   "advertisement", NULL};
     const struct yaml_node *fields = yaml_node_get(node, "fields");
+    size_t n_errors = reader->n_errors;
 
     *characteristic = (struct characteristic_settings){
         .id = reader_copy(reader, name->text),
@@ -134,6 +140,8 @@ static void read_characteristic(struct reader *reader, const struct key *key,
                                              is_word(node, "extra", "error"));
     check_payload(reader, node, characteristic);
     check_rest(reader, name, node, characteristic);
+    if (!reader->partial && reader->n_errors == n_errors)
+        check_purpose(reader, name, characteristic);
 }
 
 void read_characteristics(struct reader *reader, const struct yaml_node *node,

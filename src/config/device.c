@@ -102,7 +102,7 @@ static void check_match(struct reader *reader, const struct yaml_node *name,
                      "'%s' needs a 'match' with an address, a name, a service or a manufacturer: "
                      "which peer is it?",
                      name->text);
-    if (address && match->has_address_type && match->address_type == BT_ADDRESS_RANDOM &&
+    if (match->has_address && match->has_address_type && match->address_type == BT_ADDRESS_RANDOM &&
         (match->address.b[0] & 0xc0) != 0xc0)
         reader_warning(reader, address,
                        bt_address_is_resolvable(&match->address, match->address_type)

@@ -71,8 +71,6 @@ void read_field_bits(struct reader *reader, const struct key *key, const struct 
     spec->bit_count = (uint8_t)count;
 }
 
-#define MAX_ENUMS 256
-
 /* one name of an enum; false after a diagnostic */
 static bool read_enum_entry(struct reader *reader, const struct yaml_node *raw,
                             const struct yaml_node *name, const struct field_spec *spec,
@@ -114,8 +112,8 @@ void read_field_enum(struct reader *reader, const struct key *key, const struct 
         reader_wrong(reader, key, node, key->form);
         return;
     }
-    if (node->n_items > MAX_ENUMS) {
-        reader_error(reader, node, "an enum has at most %d names", MAX_ENUMS);
+    if (node->n_items > SCHEMA_MAX_ENUMS) {
+        reader_error(reader, node, "an enum has at most %d names", SCHEMA_MAX_ENUMS);
         return;
     }
     spec->enums = reader_array(reader, node->n_items, sizeof(*spec->enums));

@@ -184,7 +184,9 @@ static void read_devices(struct reader *reader, const struct yaml_node *names)
         return;
     }
     settings->devices = reader_array(reader, names->n_items, sizeof(*settings->devices));
-    for (size_t i = 0; settings->devices && !reader->failed && i < names->n_items; i++) {
+    for (size_t i = 0; settings->devices && i < names->n_items; i++) {
+        if (reader->failed || reader->n_keys > CONFIG_MAX_KEYS)
+            break;
         const struct yaml_node *node = with_profile(reader, &pool, names->items[i]);
         read_device(reader, names->keys[i], node, &settings->devices[settings->n_devices++]);
         check_against_others(reader, names, node, i);
@@ -215,7 +217,7 @@ static void read_root(struct reader *reader, const struct yaml_node *root,
     check_profiles(reader);
     if (devices && devices->n_items)
         read_devices(reader, devices);
-    else
+    else if (devices || !yaml_node_get(root, "devices"))
         reader_warning(reader, root, "there are no devices, so that there is nothing to do");
 }
 

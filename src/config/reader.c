@@ -269,20 +269,21 @@ static void read_key(struct reader *reader, const struct key *key, const struct 
         reader_error(reader, name, "'%s' is not supported yet", key->name);
         return;
     }
-    if (key->has_flag)
-        *(bool *)at_offset(target, key->flag_offset) = true;
     if (key->secret && node->tag) {
         store_text(reader, key, target, secret_read(reader, key, node));
         return;
     }
     if (!check_tag(reader, key, node))
         return;
+    size_t n_errors = reader->n_errors;
     if (key->type == KEY_SECTION)
         reader_section(reader, key, node, name, target);
     else if (key->type != KEY_ENTRIES)
         read_simple(reader, key, node, target);
     else if (node->kind != YAML_KIND_MAPPING && !yaml_node_is_null(node))
         reader_wrong(reader, key, node, "a mapping of names to entries");
+    if (key->has_flag && reader->n_errors == n_errors)
+        *(bool *)at_offset(target, key->flag_offset) = true;
 }
 
 void reader_section(struct reader *reader, const struct key *section, const struct yaml_node *node,

@@ -10,7 +10,7 @@
 #include "yaml/diag.h"
 #include <stdbool.h>
 
-#define CONFIG_MAX_KEYS 500000 /* read, with a profile's counted for each of its users */
+#define CONFIG_MAX_KEYS 200000 /* read, with a profile's counted for each of its users */
 
 struct reader {
     struct diags *diags;              /* borrowed */

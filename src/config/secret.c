@@ -76,39 +76,39 @@ static void strip_newline(char *text, size_t length)
 }
 
 static char *from_file(struct reader *reader, const struct key *key, const struct yaml_node *node,
-                       const char *path, bool trusted)
+                       const char *path, const char *shown, bool trusted)
 {
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     size_t length;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
-        reader_error(reader, node, "'%s': the file '%s' cannot be read: %s", key->name, path,
+        reader_error(reader, node, "'%s': the file '%s' cannot be read: %s", key->name, shown,
                      strerror(errno));
         return NULL;
     }
     if (!S_ISREG(st.st_mode)) {
-        reader_error(reader, node, "'%s': '%s' is no regular file", key->name, path);
+        reader_error(reader, node, "'%s': '%s' is no regular file", key->name, shown);
         return NULL;
     }
     if (!trusted && (st.st_mode & (S_IRGRP | S_IROTH)) && !is_below_run(path)) {
         reader_error(reader, node,
                      "'%s': other users may read the file '%s'; forbid it by: chmod 600 '%s'",
-                     key->name, path, path);
+                     key->name, shown, shown);
         return NULL;
     }
     char *text = read_all(fd, &length);
     if (!text) {
-        reader_error(reader, node, "'%s': the file '%s' cannot be read: %s", key->name, path,
+        reader_error(reader, node, "'%s': the file '%s' cannot be read: %s", key->name, shown,
                      strerror(errno));
         return NULL;
     }
     if (length > SECRET_MAX_BYTES)
-        reader_error(reader, node, "'%s': the file '%s' is larger than %d KiB", key->name, path,
+        reader_error(reader, node, "'%s': the file '%s' is larger than %d KiB", key->name, shown,
                      SECRET_MAX_BYTES / 1024);
     else if (memchr(text, '\0', length))
         reader_error(reader, node, "'%s': the file '%s' has a NUL character in it", key->name,
-                     path);
+                     shown);
     else
         strip_newline(text, length);
     return text;
@@ -148,7 +148,7 @@ static char *from_credential(struct reader *reader, const struct key *key,
         reader->failed = true;
         return NULL;
     }
-    return from_file(reader, key, node, path, true);
+    return from_file(reader, key, node, path, path, true);
 }
 
 static char *follow_tag(struct reader *reader, const struct key *key, const struct yaml_node *node)
@@ -157,7 +157,7 @@ static char *follow_tag(struct reader *reader, const struct key *key, const stru
 
     if (strcmp(node->tag, "!file") == 0) {
         _cleanup_(freep) char *path = reader_path(reader, node->text);
-        return path ? from_file(reader, key, node, path, false) : NULL;
+        return path ? from_file(reader, key, node, path, node->text, false) : NULL;
     }
     if (strcmp(node->tag, "!env") == 0)
         return from_environment(reader, key, node);
