@@ -6,6 +6,7 @@
 #include "yaml/doc.h"
 
 #include "util/cleanup.h"
+#include "yaml/syntax.h"
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -44,79 +45,11 @@ struct builder {
 
 #define YAML_MAX_ANCHORS 1000
 
-/* ---- what is wrong with the text ---- */
-
-static void place_of_offset(const struct builder *b, size_t offset, size_t *line, size_t *column)
-{
-    *line = 1;
-    *column = 1;
-    for (size_t i = 0; i < offset && i < b->length; i++) {
-        unsigned char c = (unsigned char)b->text[i];
-        if (c == '\n') {
-            ++*line;
-            *column = 1;
-        } else if ((c & 0xc0) != 0x80) {
-            ++*column;
-        }
-    }
-}
-
-/* the byte at a mark; marks count characters, so the line is walked */
-static char char_at(const struct builder *b, const yaml_mark_t *mark)
-{
-    size_t line = 0, i = 0;
-
-    for (; i < b->length && line < mark->line; i++)
-        line += b->text[i] == '\n';
-    for (size_t column = 0; i < b->length && b->text[i] != '\n'; i++) {
-        if (((unsigned char)b->text[i] & 0xc0) == 0x80)
-            continue;
-        if (column++ == mark->column)
-            return b->text[i];
-    }
-    return '\0';
-}
-
-static int syntax_error(struct builder *b)
-{
-    const yaml_parser_t *p = &b->parser;
-    const char *problem = p->problem ? p->problem : "this is no YAML";
-    size_t line = p->problem_mark.line + 1, column = p->problem_mark.column + 1;
-    char c;
-
-    if (p->error == YAML_MEMORY_ERROR)
-        return -ENOMEM;
-    if (p->error == YAML_READER_ERROR) {
-        place_of_offset(b, p->problem_offset, &line, &column);
-        diags_add(b->diags, DIAG_ERROR, line, column, "%s; the file must be plain UTF-8 text",
-                  problem);
-        return -EINVAL;
-    }
-    c = char_at(b, &p->problem_mark);
-    if (strstr(problem, "cannot start any token")) {
-        if (c == '\t')
-            diags_add(b->diags, DIAG_ERROR, line, column,
-                      "a tab cannot indent; use blanks instead");
-        else
-            diags_add(b->diags, DIAG_ERROR, line, column,
-                      "a text that starts with '%c' must be quoted: \"%c\"", c, c);
-    } else if (strstr(problem, "mapping values are not allowed")) {
-        diags_add(b->diags, DIAG_ERROR, line, column,
-                  "a ':' cannot stand here; quote a text that has ': ' in it, or check the "
-                  "indentation of this line and of the one before");
-    } else if (p->context && p->context_mark.line + 1 < line) {
-        diags_add(b->diags, DIAG_ERROR, line, column, "%s, %s that starts in line %zu", problem,
-                  p->context, p->context_mark.line + 1);
-    } else {
-        diags_add(b->diags, DIAG_ERROR, line, column, "%s%s%s", problem, p->context ? ", " : "",
-                  p->context ? p->context : "");
-    }
-    return -EINVAL;
-}
-
 static int next_event(struct builder *b, yaml_event_t *ret_event)
 {
-    return yaml_parser_parse(&b->parser, ret_event) ? 0 : syntax_error(b);
+    if (yaml_parser_parse(&b->parser, ret_event))
+        return 0;
+    return syntax_report(&b->parser, b->text, b->length, b->diags);
 }
 
 /* ---- nodes ---- */

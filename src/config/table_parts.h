@@ -1,0 +1,29 @@
+/* The parts that the table of all keys is put together from, and words to write them with. */
+#pragma once
+
+#include "config/readers.h"
+#include "config/table.h"
+#include "core/settings.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define AT(type, member) \
+    .stored = true, .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define FLAG(type, member) .has_flag = true, .flag_offset = offsetof(type, member)
+#define WORDS(list)        .words = (list), .n_words = ARRAY_SIZE(list)
+#define KEYS(list)         .keys = (list), .n_keys = ARRAY_SIZE(list)
+#define LATER(key_name, text)                                                \
+    {                                                                        \
+        .name = (key_name), .type = KEY_OTHER, .later = true, .help = (text) \
+    }
+
+#define SECOND ((int64_t)1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KIB    ((int64_t)1024)
+#define MIB    (1024 * KIB)
+
+/* what stands in an entry of `devices` or `profiles` */
+#define N_DEVICE_KEYS 26
+extern const struct key config_device_keys[N_DEVICE_KEYS];
