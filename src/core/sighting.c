@@ -132,6 +132,7 @@ void peer_bind(struct peer *peer)
     bt_address_format(&peer->address, address);
     actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s (RSSI %d dBm)", address,
                 info.rssi);
+    status_bridge(gateway); /* the retained `devices` names the address */
     add_sighting(peer, &info);
 }
 
