@@ -283,21 +283,25 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
     strbuf_putc(out, '\n');
     print_match(out, &device->match);
     strbuf_printf(&topic, "%s/%s", base, device->id);
-    strbuf_printf(out, "  status        %s/status/availability   online | offline, retained\n",
+    strbuf_printf(out, "  status        %s/status/availability  online | offline\n",
                   strbuf_str(&topic));
-    strbuf_printf(out, "                %s/status/link   JSON, retained\n", strbuf_str(&topic));
+    strbuf_printf(out, "                %s/status/link          JSON: state, reason, why, ...\n",
+                  strbuf_str(&topic));
     for (size_t i = 0; i < device->n_characteristics; i++)
         print_characteristic(out, strbuf_str(&topic), &device->characteristics[i]);
     strbuf_done(&topic);
 }
 
-static void print_settings(struct strbuf *out, const struct settings *settings)
+static void print_settings(struct strbuf *out, const char *file, const struct settings *settings)
 {
+    strbuf_printf(out, "valid         %s: %zu device%s\n", file, settings->n_devices,
+                  settings->n_devices == 1 ? "" : "s");
     strbuf_printf(out, "broker        %s, MQTT %s%s%s\n", settings->mqtt.url,
                   settings->mqtt.protocol == 4 ? "3.1.1" : "5",
                   settings->mqtt.username ? ", with a user name" : "",
                   settings->mqtt.password ? " and a password" : "");
-    strbuf_printf(out, "gateway       %s: %s/bridge/%s/status\n", settings->gateway.id,
+    strbuf_printf(out, "gateway       %s\n", settings->gateway.id);
+    strbuf_printf(out, "  status        %s/bridge/%s/status  online | offline\n",
                   settings->gateway.base_topic, settings->gateway.id);
     for (size_t i = 0; i < settings->n_devices; i++)
         print_device(out, settings->gateway.base_topic, &settings->devices[i]);
@@ -311,11 +315,11 @@ static void make_printable(struct strbuf *out)
             out->data[i] = '?';
 }
 
-static int print_result(const struct settings *settings)
+static int print_result(const char *file, const struct settings *settings)
 {
     struct strbuf out = STRBUF_INIT;
 
-    print_settings(&out, settings);
+    print_settings(&out, file, settings);
     make_printable(&out);
     bool ok = strbuf_ok(&out);
     if (ok)
@@ -335,7 +339,7 @@ static int check(const char *path)
     int r = config_load(path, NULL, &diags, &settings);
     diags_print(&diags, stderr);
     if (r == 0)
-        status = print_result(settings);
+        status = print_result(diags.file, settings);
     else
         status = r == CONFIG_E_INVALID ? CLI_CONFIG : CLI_FAILED;
     settings_free(settings);
