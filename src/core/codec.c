@@ -58,7 +58,7 @@ static int check_const(const struct field_spec *spec, const struct value *given,
     int r = codec_field_encode(spec, given, &bytes);
     if (r != 0)
         return r;
-    return memcmp(bytes.data, written, bytes.length) == 0 ? 0 : CODEC_E_RANGE;
+    return memcmp(bytes.data, written, bytes.length) == 0 ? 0 : CODEC_E_CONFLICT;
 }
 
 /* Fields that share bits were ORed: each must still read as what was written. */
@@ -134,8 +134,6 @@ static void explain_range(const struct field_spec *spec, char *buf, size_t size)
         snprintf(buf, size, "%s: must be %s or more", spec->name, min);
     else if (spec->has_max)
         snprintf(buf, size, "%s: must be %s or less", spec->name, max);
-    else if (spec->has_const)
-        snprintf(buf, size, "%s: is always the same and cannot be given", spec->name);
     else
         snprintf(buf, size, "%s: does not fit %s%s", spec->name,
                  field_type_name(spec->type, spec->size), spec->scaled ? " with its scale" : "");
@@ -191,7 +189,9 @@ void codec_explain(const struct schema *schema, int error, size_t field, size_t 
             snprintf(buf, size, "%s: is longer than the %zu bytes allowed", name, length);
         break;
     case CODEC_E_CONFLICT:
-        snprintf(buf, size, "%s: contradicts another field that shares its bits", name);
+        snprintf(buf, size, "%s: %s", name,
+                 spec && spec->has_const ? "is always the same and can be left out"
+                                         : "contradicts another field that shares its bits");
         break;
     default: snprintf(buf, size, "%s: unknown error", name); break;
     }

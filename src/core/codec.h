@@ -13,7 +13,7 @@ enum codec_error {
     CODEC_E_TYPE,      /* a text where a number belongs, ... */
     CODEC_E_MISSING,   /* a field without value, default or const */
     CODEC_E_LONG,      /* longer than `size`, or than the field */
-    CODEC_E_CONFLICT,  /* fields that share bits were given values that contradict */
+    CODEC_E_CONFLICT,  /* values that contradict: of fields that share bits, or of a const */
 };
 
 /*

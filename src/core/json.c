@@ -168,14 +168,17 @@ void json_write_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimal
 {
     char text[DECIMAL_TEXT_SIZE];
 
-    if (decimals > DECIMAL_MAX_DECIMALS) {
-        json_write_double(w, (double)mantissa * pow(10, -decimals), JSON_SHORTEST);
-        return;
-    }
     for (; decimals && mantissa % 10 == 0; decimals--)
         mantissa /= 10;
     if (!decimals) {
         json_write_int(w, mantissa);
+        return;
+    }
+    if (decimals > DECIMAL_MAX_DECIMALS) { /* not as digits: still exact */
+        before_item(w);
+        strbuf_i64(w->out, mantissa);
+        strbuf_puts(w->out, "e-");
+        strbuf_u64(w->out, decimals);
         return;
     }
     size_t length = decimal_format((struct decimal){mantissa, decimals}, text);

@@ -171,6 +171,9 @@ static int parse_number(struct payload_set *set, struct span number, struct valu
     *ret_value = (struct value){.kind = VALUE_UINT};
     if (num_parse_u64(text, &ret_value->u) == 0)
         return 0;
+    *ret_value = (struct value){.kind = VALUE_INT};
+    if (num_parse_i64(text, &ret_value->i) == 0)
+        return 0;
     if (num_parse_decimal(text, &exact) == 0) {
         *ret_value = (struct value){.kind = exact.decimals ? VALUE_DECIMAL : VALUE_INT,
                                     .i = exact.mantissa,

@@ -578,7 +578,7 @@ static void const_and_default_are_written_when_nothing_is_given(void **state)
     assert_memory_equal(data, "\x41\x04\x03\x09", 4);
     values[0].u = 0x42;
     assert_int_equal(codec_encode(schema, values, data, sizeof(data), &length, &field),
-                     CODEC_E_RANGE);
+                     CODEC_E_CONFLICT);
     assert_int_equal(field, 0);
     schema_free(schema);
 }
