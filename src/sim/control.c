@@ -39,6 +39,7 @@ static void answer_errno(struct command *cmd, int r)
     case ENODEV: answer_error(cmd, "that adapter is not there"); break;
     case EEXIST: answer_error(cmd, "it is there already"); break;
     case ENOMEM: answer_error(cmd, "out of memory"); break;
+    case EOPNOTSUPP: answer_error(cmd, "not supported here"); break;
     default: answer_error(cmd, strerror(-r)); break;
     }
 }
