@@ -4,10 +4,8 @@
 #include "config/merge.h"
 #include "config/parts.h"
 #include "config/readers.h"
-#include "config/suggest.h"
 #include "core/topic.h"
 #include "util/cleanup.h"
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

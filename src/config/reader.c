@@ -248,7 +248,8 @@ static void unknown_key(struct reader *reader, const struct key *section,
     struct strbuf hint = STRBUF_INIT;
     char shown[SHOWN_SIZE];
 
-    append_hint(&hint, section, name->text);
+    if (reader->diags->n < DIAGS_MAX) /* else nobody will see it, and it costs time */
+        append_hint(&hint, section, name->text);
     reader_error(reader, name, "unknown key %s%s", reader_show(name, shown), strbuf_str(&hint));
     strbuf_done(&hint);
 }

@@ -109,7 +109,7 @@ bool scalar_check_text(struct reader *reader, const struct key *key, const struc
                        const char *text)
 {
     size_t length = strlen(text);
-    size_t max = key->type == KEY_TEXT ? (size_t)key->max : SETTINGS_MAX_ID;
+    size_t max = (size_t)key->max;
     char shown[SHOWN_SIZE];
 
     if (!length)

@@ -90,10 +90,12 @@ static const struct key mqtt_keys[] = {
 static const struct key gateway_keys[] = {
     {.name = "id",
      .type = KEY_ID,
+     .max = SETTINGS_MAX_ID,
      AT(struct settings, gateway.id),
      .help = "this gateway's name in topics (default: the short host name; needed in a container)"},
     {.name = "base_topic",
      .type = KEY_TOPIC,
+     .max = SETTINGS_MAX_BASE_TOPIC,
      .fallback = "gatt2mqtt",
      AT(struct settings, gateway.base_topic),
      .help = "all topics start with it"},

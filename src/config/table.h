@@ -20,8 +20,8 @@ enum key_type {
     KEY_DURATION, /* min..max in ms; an integer */
     KEY_SIZE,     /* min..max in bytes; an integer */
     KEY_TEXT,     /* char *; min..max bytes */
-    KEY_ID,       /* char *; what can stand in a topic */
-    KEY_TOPIC,    /* char * */
+    KEY_ID,       /* char *; what can stand in a topic; at most max bytes */
+    KEY_TOPIC,    /* char *; at most max bytes */
     KEY_FILE,     /* char *; the path of a file that can be read */
     KEY_WORD,     /* one of `words`; an integer or bool. With `keys` also a mapping of them */
     KEY_UUID,     /* struct bt_uuid */

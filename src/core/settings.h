@@ -195,3 +195,4 @@ void characteristic_settings_done(struct characteristic_settings *characteristic
 #define SETTINGS_MAX_CHARACTERISTICS 64 /* per device */
 #define SETTINGS_MAX_ID              64 /* bytes of an id */
 #define SETTINGS_MAX_NAME            128
+#define SETTINGS_MAX_BASE_TOPIC      256

@@ -122,7 +122,8 @@ void diags_print(struct diags *diags, FILE *out)
             fprintf(out, "%s: %s: %s\n", diags->file, severity, diag->message);
     }
     if (diags->n_suppressed)
-        fprintf(out, "%s: and %zu more like these\n", diags->file, diags->n_suppressed);
+        fprintf(out, "%s: %zu more errors and warnings are not shown\n", diags->file,
+                diags->n_suppressed);
     if (diags->failed)
         fprintf(out, "%s: error: out of memory, so that some messages are missing\n", diags->file);
 }

@@ -491,6 +491,7 @@ static uint64_t fnv1a(const char *text, size_t length)
 int yaml_doc_parse(const char *text, size_t length, struct diags *diags, struct yaml_doc **ret_doc)
 {
     struct builder b = {.diags = diags, .text = text, .length = length};
+    size_t skip = length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a BOM */
     int r;
 
     if (length > YAML_MAX_BYTES) {
@@ -505,7 +506,7 @@ int yaml_doc_parse(const char *text, size_t length, struct diags *diags, struct 
         return -ENOMEM;
     }
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, length);
+    yaml_parser_set_input_string(&b.parser, (const unsigned char *)text + skip, length - skip);
     r = build_document(&b);
     yaml_parser_delete(&b.parser);
     for (size_t i = 0; i < b.n_anchors; i++)

@@ -94,6 +94,17 @@ static void an_empty_file_is_an_empty_mapping(void **state)
     }
 }
 
+static void files_of_windows_editors_are_read(void **state)
+{
+    struct parsed p = parse("\xef\xbb\xbf"
+                            "a: b\r\nc: d\r\n");
+
+    assert_string_equal(text_at(root(&p), "a", NULL), "b");
+    assert_string_equal(text_at(root(&p), "c", NULL), "d");
+    assert_int_equal(yaml_node_get(root(&p), "c")->line, 2);
+    done(&p);
+}
+
 enum meaning { NOTHING, BOOL, INT, FLOAT, STRING };
 static const struct {
     const char *text;
@@ -425,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_node_knows_its_line_and_column),
         cmocka_unit_test(an_empty_file_is_an_empty_mapping),
+        cmocka_unit_test(files_of_windows_editors_are_read),
         cmocka_unit_test(plain_scalars_mean_what_yaml_1_2_says),
         cmocka_unit_test(quotes_and_the_str_tag_make_a_text),
         cmocka_unit_test(local_tags_are_kept_and_others_refused),

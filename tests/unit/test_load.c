@@ -518,9 +518,11 @@ static void a_password_file_that_is_unsafe_or_unfit_is_refused(void **state)
     assert_refused("a\xff", 2, 0600, "no UTF-8");
     memset(large, 'x', sizeof(large));
     assert_refused(large, sizeof(large), 0600, "larger than 64 KiB");
-    char *password = password_from(large, 65535, 0600); /* MQTT has no room for more */
+    large[65535] = '\n';
+    char *password = password_from(large, 65536, 0600); /* 65535 is all that MQTT has room for */
     assert_int_equal(strlen(password), 65535);
     free(password);
+    large[65535] = 'x';
     assert_refused(large, 65536, 0600, "longer than 65535 bytes");
 }
 
@@ -627,6 +629,22 @@ static void the_length_of_an_id_is_bounded(void **state)
         memset(id, 'x', sizeof(id));
         id[SETTINGS_MAX_ID + more] = '\0';
         strbuf_printf(&text, MQTT "devices: {%s: {match: {name: A}}}\n", id);
+        struct loaded l = load(strbuf_str(&text));
+        assert_int_equal(l.r, more ? CONFIG_E_INVALID : 0);
+        done(&l);
+        strbuf_done(&text);
+    }
+}
+
+static void the_length_of_the_base_topic_is_bounded(void **state)
+{
+    for (int more = 0; more < 2; more++) {
+        struct strbuf text = STRBUF_INIT;
+
+        strbuf_puts(&text, MQTT "gateway: {base_topic: ");
+        for (int i = 0; i < SETTINGS_MAX_BASE_TOPIC + more; i++)
+            strbuf_putc(&text, 'x');
+        strbuf_puts(&text, "}\n");
         struct loaded l = load(strbuf_str(&text));
         assert_int_equal(l.r, more ? CONFIG_E_INVALID : 0);
         done(&l);
@@ -807,6 +825,7 @@ int main(void)
         cmocka_unit_test(no_message_shows_a_secret),
         cmocka_unit_test(numbers_of_devices_characteristics_and_fields_are_bounded),
         cmocka_unit_test(the_length_of_an_id_is_bounded),
+        cmocka_unit_test(the_length_of_the_base_topic_is_bounded),
         cmocka_unit_test(profiles_cannot_multiply_a_file_without_end),
         cmocka_unit_test(no_damage_to_a_file_crashes),
         cmocka_unit_test(every_key_has_help_and_is_listed),
