@@ -2,6 +2,7 @@
 #include "core/medfloat.h"
 
 #include "util/decimal.h"
+#include <stdlib.h>
 
 static int exponent_max(enum medfloat_size size)
 {
@@ -49,13 +50,18 @@ static uint32_t pack(enum medfloat_size size, int64_t mantissa, int exponent)
     return ((uint32_t)exponent & exponent_mask) << size | ((uint32_t)mantissa & mask);
 }
 
-/* The largest that exponent 0 has is nearer to some than what the next exponent has. */
-static int64_t prefer_plain(enum medfloat_size size, int64_t wanted, int64_t tens)
+/*
+ * Numbers that round to a reserved mantissa: the largest that exponent 0 has may be nearer than
+ * what the next exponent has. `unit` is 1 in the last place of exponent 0. 0: it is not.
+ */
+static int64_t prefer_plain(enum medfloat_size size, int64_t wanted, int64_t unit)
 {
+    int64_t nearest = decimal_round_div(wanted, unit), tens = decimal_round_div(wanted, 10 * unit);
     int64_t plain = wanted < 0 ? -mantissa_max(size) + 2 : mantissa_max(size) - 2;
-    int64_t to_plain = wanted > plain ? wanted - plain : plain - wanted;
-    int64_t to_tens = wanted > tens * 10 ? wanted - tens * 10 : tens * 10 - wanted;
 
+    if (nearest > mantissa_max(size) || nearest < -mantissa_max(size) - 1)
+        return 0;
+    int64_t to_plain = llabs(wanted - plain * unit), to_tens = llabs(wanted - tens * 10 * unit);
     return to_plain < to_tens ? plain : 0;
 }
 
@@ -82,8 +88,8 @@ bool medfloat_encode(enum medfloat_size size, struct scientific value, uint32_t 
             return false;
         if (with < lowest || !fits(size, rounded, with))
             continue;
-        if (with == 1 && k == 1) {
-            int64_t plain = prefer_plain(size, mantissa, rounded);
+        if (with == 1 && k) {
+            int64_t plain = prefer_plain(size, mantissa, decimal_pow10(k - 1));
             if (plain) {
                 rounded = plain;
                 with = 0;

@@ -30,7 +30,7 @@ double decimal_to_double(struct decimal value);
 /* dividend / divisor, to the nearest, halves away from zero; the divisor is neither 0 nor
  * INT64_MIN */
 int64_t decimal_round_div(int64_t dividend, int64_t divisor);
-/* the shortest decimal that reads back as the same number */
+/* the shortest decimal that reads back as the same number; false also where it takes 17 digits */
 bool decimal_from_double(double value, struct decimal *ret_value);
 bool decimal_from_float(float value, struct decimal *ret_value);
 /* to the nearest with so many decimals */
