@@ -3,7 +3,6 @@
 #include "config/readers.h"
 #include "config/suggest.h"
 #include "core/schema.h"
-#include "util/cleanup.h"
 #include <stdlib.h>
 #include <string.h>
 
