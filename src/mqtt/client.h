@@ -33,6 +33,7 @@ void mqtt_client_execute(struct mqtt_client *client, const struct action *action
  * `timeout_ms`. */
 void mqtt_client_stop(struct mqtt_client *client, uint64_t timeout_ms, void (*done)(void *userdata),
                       void *userdata);
-/* Never blocks for long: with an attempt pending the handle is left behind (Paho would wait for the
- * name server). */
+/* Never blocks: with an attempt pending Paho's handle is left behind (MQTTAsync_destroy() would
+ * wait for the name server), and ends by itself should it still connect. Not from inside emit or
+ * done. A client that is made while one is left behind may block until the resolver gives up. */
 struct mqtt_client *mqtt_client_free(struct mqtt_client *client);

@@ -123,6 +123,14 @@ static void tls_init(struct mqtt_connect_options *options, const struct mqtt_set
     options->paho.ssl = &options->tls;
 }
 
+/* 0 is off; the packet has 16 bits for it */
+static int keepalive_s(const struct mqtt_settings *settings)
+{
+    uint64_t seconds = (settings->keepalive_ms + 999) / 1000;
+
+    return (int)MIN_OF(seconds, (uint64_t)UINT16_MAX);
+}
+
 void mqtt_connect_options_init(struct mqtt_connect_options *options,
                                const struct mqtt_settings *settings, const char *will_topic,
                                const char *will_payload, char tls_error[MQTT_TLS_ERROR_SIZE])
@@ -137,7 +145,7 @@ void mqtt_connect_options_init(struct mqtt_connect_options *options,
     options->paho.MQTTVersion = paho_version(settings);
     options->paho.cleansession = !v5;
     options->paho.cleanstart = v5;
-    options->paho.keepAliveInterval = (int)MAX_OF(settings->keepalive_ms / 1000, (uint64_t)1);
+    options->paho.keepAliveInterval = keepalive_s(settings);
     options->paho.connectTimeout = MQTT_CONNECT_TIMEOUT_S;
     options->paho.automaticReconnect = 0;
     options->paho.username = settings->username;

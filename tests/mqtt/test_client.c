@@ -232,9 +232,30 @@ static void the_connection_comes_back_by_itself_after_the_broker_was_killed(void
     run_until(&f->world, 10, member->n_messages == 1);
 }
 
+static void run_for(struct world *world, unsigned seconds)
+{
+    world_arm(world, seconds);
+    while (world_turn(world))
+        ;
+}
+
+#define LONG_PAYLOAD 60000
+
+/* More than the sockets hold, so that a part stays in Paho's queue. */
+static void publish_much(struct member *member, uint8_t qos, unsigned n)
+{
+    char *payload = malloc(LONG_PAYLOAD + 1);
+
+    memset(payload, 'x', LONG_PAYLOAD);
+    payload[LONG_PAYLOAD] = '\0';
+    for (unsigned i = 1; i <= n; i++)
+        member_publish(member, i, "much", payload, qos, true);
+    free(payload);
+}
+
 /* What was handed over and never answered is the outbox's to send again: the client must neither
  * report it as refused nor send it by itself later. */
-static void what_the_broker_did_not_confirm_is_neither_answered_nor_sent_later(void **state)
+static void what_the_broker_did_not_take_is_neither_answered_nor_sent_later(void **state)
 {
     struct fixture *f = *state;
     struct member *member, *listener;
@@ -242,21 +263,46 @@ static void what_the_broker_did_not_confirm_is_neither_answered_nor_sent_later(v
     broker_start(&f->broker, ANONYMOUS);
     member = world_connect(&f->world, "gw", f->broker.port, 5);
     kill(f->broker.pid, SIGSTOP);
-    for (unsigned i = 1; i <= 20; i++)
+    publish_much(member, 0, 256);
+    for (unsigned i = 1001; i <= 1020; i++)
         member_publish(member, i, "stale", "x", 1, true);
     broker_kill(&f->broker);
     run_until(&f->world, 10, !member->up);
-    assert_int_equal(member->n_published, 0);
+    for (size_t i = 0; i < member->n_published; i++) { /* QoS 0: what the kernel took */
+        assert_true(member->published[i].ok);
+        assert_in_range(member->published[i].token, 1, 255);
+    }
+    size_t n_published = member->n_published;
     broker_restart(&f->broker);
     run_until(&f->world, 20, member->up);
     listener = world_connect(&f->world, "listener", f->broker.port, 4);
-    member_publish(member, 100, "fresh", "x", 1, true);
-    run_until(&f->world, 10, member_answer(member, 100));
+    member_publish(member, 2000, "fresh", "x", 1, true);
+    run_until(&f->world, 10, member_answer(member, 2000));
     member_listen(listener, "#");
     run_until(&f->world, 10, listener->n_messages > 0);
     assert_string_equal(listener->messages[0].topic, "fresh");
     assert_int_equal(listener->n_messages, 1);
-    assert_int_equal(member->n_published, 1);
+    assert_int_equal(member->n_published, n_published + 1);
+}
+
+static void every_message_is_answered_when_the_broker_pauses(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_connect(&f->world, "gw", f->broker.port, 5);
+    kill(f->broker.pid, SIGSTOP);
+    publish_much(member, 0, 256);
+    for (unsigned i = 1001; i <= 1020; i++)
+        member_publish(member, i, "more", "x", 1, false);
+    run_for(&f->world, 1); /* the kernel takes what it can */
+    assert_in_range(member->n_published, 0, 255);
+    kill(f->broker.pid, SIGCONT);
+    run_until(&f->world, 30, member->n_published == 276);
+    for (size_t i = 0; i < member->n_published; i++)
+        assert_true(member->published[i].ok);
+    assert_int_equal(member->n_down, 0);
 }
 
 static void a_wrong_password_is_named_and_never_shown(void **state)
@@ -382,6 +428,7 @@ struct scripted_broker {
     unsigned n_connects;
     const char *answer; /* to CONNECT */
     size_t length;
+    uint8_t suback; /* the reason code for each SUBSCRIBE */
 };
 
 static int on_scripted_data(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -395,6 +442,9 @@ static int on_scripted_data(sd_event_source *source, int fd, uint32_t revents, v
     } else if (buf[0] == 0x10) {
         broker->n_connects++;
         assert_int_equal(write(fd, broker->answer, broker->length), broker->length);
+    } else if ((uint8_t)buf[0] == 0x82) { /* the packet identifier is in bytes 2 and 3 */
+        char suback[] = {(char)0x90, 4, buf[2], buf[3], 0, (char)broker->suback};
+        assert_int_equal(write(fd, suback, sizeof suback), sizeof suback);
     }
     return 0;
 }
@@ -430,13 +480,6 @@ static void scripted_broker_done(struct scripted_broker *broker)
     sd_event_source_disable_unref(broker->listen);
 }
 
-static void run_for(struct world *world, unsigned seconds)
-{
-    world_arm(world, seconds);
-    while (world_turn(world))
-        ;
-}
-
 static void a_client_that_took_over_our_id_is_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -452,6 +495,21 @@ static void a_client_that_took_over_our_id_is_left_alone(void **state)
     run_for(&f->world, 3);
     assert_int_equal(broker.n_connects, 1);
     assert_int_equal(member->n_up, 1);
+    scripted_broker_done(&broker);
+}
+
+static void a_refused_subscription_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    struct scripted_broker broker = {.answer = "\x20\x03\x00\x00\x00", .length = 5, .suback = 0x87};
+    struct member *member =
+        world_add(&f->world, "gw", scripted_broker_start(&broker, f->world.event), 5);
+
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 10, member->up);
+    member_subscribe(member, "secret/#");
+    run_until(&f->world, 10, member->n_refused == 1);
+    assert_int_equal(member->n_subscribed, 0);
     scripted_broker_done(&broker);
 }
 
@@ -622,6 +680,34 @@ static void web_sockets_work(void **state)
     run_until(&f->world, 10, member->n_messages == 1);
 }
 
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return bound;
+}
+
+static void ipv6_works(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+    uint16_t port = free_port();
+    char config[256];
+
+    if (!has_ipv6())
+        skip();
+    snprintf(config, sizeof config, ANONYMOUS "listener %u ::1\n", port);
+    broker_start(&f->broker, config);
+    member = world_add(&f->world, "gw", port, 5);
+    member->settings.host = (char *)"::1";
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 10, member->up);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -635,19 +721,22 @@ int main(int argc, char **argv)
         TEST(retained_messages_are_marked_and_live_ones_are_not),
         TEST(unsubscribing_ends_the_messages),
         TEST(the_connection_comes_back_by_itself_after_the_broker_was_killed),
-        TEST(what_the_broker_did_not_confirm_is_neither_answered_nor_sent_later),
+        TEST(what_the_broker_did_not_take_is_neither_answered_nor_sent_later),
+        TEST(every_message_is_answered_when_the_broker_pauses),
         TEST(a_wrong_password_is_named_and_never_shown),
         TEST(a_poison_topic_is_refused_and_the_connection_stays),
         TEST(a_packet_larger_than_the_broker_takes_is_refused_and_the_connection_stays),
         TEST(the_broker_s_refusal_of_one_message_is_answered),
         TEST(an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives),
         TEST(a_client_that_took_over_our_id_is_left_alone),
+        TEST(a_refused_subscription_is_reported),
         TEST(two_clients_with_one_id_chase_each_other_less_and_less_and_say_why),
         TEST(mqtt_5_requests_carry_response_topic_correlation_and_expiry),
         TEST(small_messages_do_not_wait_for_acknowledgements_of_tcp),
         TEST(the_will_is_published_when_the_process_is_killed),
         TEST(a_clean_stop_publishes_what_was_sent_before_and_no_will),
         TEST(web_sockets_work),
+        TEST(ipv6_works),
     };
 
     if (argc == 3 && strcmp(argv[1], "--die") == 0)

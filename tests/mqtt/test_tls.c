@@ -171,6 +171,27 @@ static void a_client_certificate_is_shown_where_the_broker_wants_one(void **stat
     run_until(&f->world, 10, member->up);
 }
 
+static void web_sockets_over_tls_work(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+    uint16_t port = free_port();
+    char config[512];
+
+    snprintf(config, sizeof config,
+             "allow_anonymous true\nlistener %u 127.0.0.1\nsocket_domain ipv4\n"
+             "protocol websockets\ncertfile %s/server.pem\nkeyfile %s/server.key\n",
+             port, f->broker.dir, f->broker.dir);
+    broker_start(&f->broker, config);
+    member = world_add(&f->world, "gw", port, 5);
+    member->settings.transport = MQTT_TRANSPORT_WSS;
+    member->settings.host = (char *)"localhost";
+    member->settings.path = (char *)"mqtt";
+    member->settings.tls_ca = f->ca;
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 10, member->up);
+}
+
 static void plain_mqtt_to_a_tls_port_is_explained(void **state)
 {
     struct fixture *f = *state;
@@ -194,6 +215,7 @@ int main(int argc, char **argv)
         TEST(without_a_ca_file_the_system_s_are_trusted_and_no_others),
         TEST(a_missing_file_is_named),
         TEST(a_client_certificate_is_shown_where_the_broker_wants_one),
+        TEST(web_sockets_over_tls_work),
         TEST(plain_mqtt_to_a_tls_port_is_explained),
     };
 
