@@ -126,7 +126,7 @@ static void send_now(struct call *call)
     }
     call->state = CALL_STATE_SENT;
     bluez->n_outstanding++;
-    if (call->type == ACTION_READ && call->characteristic)
+    if (call->is_read)
         bluez_gatt_read_begins(call->characteristic);
 }
 
@@ -205,11 +205,11 @@ struct event bluez_call_event(const struct call *call, struct bt_result result)
 static void leave_bus(struct call *call)
 {
     struct bluez *bluez = call->bluez;
-    bool was_read = call->state == CALL_STATE_SENT && call->type == ACTION_READ;
+    bool was_read = call->state == CALL_STATE_SENT && call->is_read;
 
     settle(call);
     call->message = sd_bus_message_unref(call->message);
-    if (was_read && call->characteristic)
+    if (was_read)
         bluez_gatt_read_ends(bluez, call->characteristic, NULL, 0);
 }
 
@@ -234,6 +234,16 @@ void bluez_call_reply_end(struct call *call, sd_bus_message *reply, struct bt_re
     bluez_call_end(call, result);
 }
 
+void bluez_call_keep(struct call *call, struct bt_result result)
+{
+    char *text = result.text ? strdup(result.text) : NULL;
+
+    free(call->text);
+    call->text = text;
+    call->result = result;
+    call->result.text = text;
+}
+
 void bluez_call_end_later(struct call *call, struct bt_result result)
 {
     struct bluez *bluez = call->bluez;
@@ -244,10 +254,7 @@ void bluez_call_end_later(struct call *call, struct bt_result result)
     call->device = NULL;
     call->characteristic = NULL;
     call->state = CALL_STATE_DONE;
-    free(call->text);
-    call->text = result.text ? strdup(result.text) : NULL;
-    call->result = result;
-    call->result.text = call->text;
+    bluez_call_keep(call, result);
     DL_APPEND(bluez->done, call);
     int r = sd_event_source_set_enabled(bluez->answers, SD_EVENT_ONESHOT);
     if (r < 0)

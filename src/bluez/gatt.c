@@ -25,6 +25,7 @@
 /* above the 30 s after which BlueZ gives an ATT request up and drops the link */
 #define OPERATION_TIMEOUT_US S_TO_US(35)
 #define ACQUIRE_TIMEOUT_US   S_TO_US(10)
+#define CHECK_TIMEOUT_US     S_TO_US(5)
 #define STOP_TIMEOUT_US      S_TO_US(15)
 #define PACKETS_PER_TURN     64   /* of one socket, then others have their turn */
 #define PACKETS_DRAINED      4096 /* a socket holds a few hundred */
@@ -265,6 +266,48 @@ void bluez_gatt_drain(struct bluez *bluez, struct device *device)
     }
 }
 
+/* --- operations --- */
+
+/* BlueZ ends what waits for a lost link with this error, before it says that the link is lost. */
+#define ATT_UNLIKELY 0x0e
+
+static int take_connected(void *userdata, const char *key, const char *type, sd_bus_message *m)
+{
+    return props_bool(m, type, userdata);
+}
+
+/* Had the link been lost, that would have been told before this reply, and have ended the call. */
+static void on_link_checked(struct call *call, sd_bus_message *reply, struct bt_result result)
+{
+    bool connected = true;
+
+    if (reply && props_value(reply, take_connected, &connected) >= 0 && !connected)
+        result = (struct bt_result){.status = BT_STATUS_NOT_CONNECTED};
+    else
+        result = call->result;
+    bluez_call_end(call, result);
+}
+
+/* Ends a call on an attribute, without data. */
+static void end_operation(struct call *call, struct bt_result result)
+{
+    sd_bus_message *m = NULL;
+
+    if (result.status != BT_STATUS_ATT_ERROR || result.att != ATT_UNLIKELY) {
+        bluez_call_end(call, result);
+        return;
+    }
+    bluez_call_keep(call, result);
+    int r = bluez_message_get(call->bluez, call->device->object.path, DEVICE_INTERFACE, "Connected",
+                              &m);
+    bluez_call_send(call, r, m, CHECK_TIMEOUT_US, on_link_checked);
+}
+
+static void on_written(struct call *call, sd_bus_message *reply, struct bt_result result)
+{
+    end_operation(call, result);
+}
+
 /* --- subscribing --- */
 
 void bluez_gatt_drop_subscription(struct characteristic *characteristic)
@@ -313,7 +356,7 @@ static void on_notify_started(struct call *call, sd_bus_message *reply, struct b
     else if (subscription && result.status != BT_STATUS_NOT_CONNECTED &&
              result.status != BT_STATUS_TIMEOUT && result.status != BT_STATUS_IN_PROGRESS)
         subscription->active = false;
-    bluez_call_end(call, result);
+    end_operation(call, result);
 }
 
 static void start_notify(struct call *call)
@@ -457,12 +500,15 @@ static void on_read(struct call *call, sd_bus_message *reply, struct bt_result r
         result = (struct bt_result){.status = BT_STATUS_FAILED, .text = "the reply is no value"};
         data = NULL;
     }
+    call->is_read = false;
     bluez_gatt_read_ends(call->bluez, characteristic, data, length);
-    struct event event = bluez_call_event(call, result);
-    if (result.status == BT_STATUS_OK) {
-        event.read.data = data;
-        event.read.length = length;
+    if (result.status != BT_STATUS_OK) {
+        end_operation(call, result);
+        return;
     }
+    struct event event = bluez_call_event(call, result);
+    event.read.data = data;
+    event.read.length = length;
     bluez_call_end_with(call, &event);
 }
 
@@ -472,6 +518,7 @@ void bluez_gatt_read(struct call *call, struct characteristic *characteristic)
 
     call->device = characteristic->device;
     call->characteristic = characteristic;
+    call->is_read = true;
     int r = bluez_message_new(call->bluez, characteristic->object.path, CHARACTERISTIC_INTERFACE,
                               "ReadValue", &m);
     if (r >= 0)
@@ -498,5 +545,5 @@ void bluez_gatt_write(struct call *call, struct characteristic *characteristic,
     if (r >= 0)
         r = sd_bus_message_append(m, "a{sv}", 1, "type", "s",
                                   action->write.response ? "request" : "command");
-    bluez_call_send(call, r, m, OPERATION_TIMEOUT_US, bluez_call_reply_end);
+    bluez_call_send(call, r, m, OPERATION_TIMEOUT_US, on_written);
 }

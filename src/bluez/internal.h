@@ -71,9 +71,10 @@ struct call {
     uint64_t timeout_us;
     call_reply_fn reply;
     bool urgent;
+    bool is_read;   /* its message is a ReadValue, whose echo is to be told from notifications */
     bool cancelled; /* a disconnect was sent after it */
 
-    struct bt_result result; /* while DONE; its text is this one: */
+    struct bt_result result; /* kept for later; its text is this one: */
     char *text;              /* owned */
 };
 
@@ -125,6 +126,8 @@ void bluez_call_send(struct call *call, int error, sd_bus_message *message_take,
                      uint64_t timeout_us, call_reply_fn reply);
 /* Waits for something that is not on the bus. */
 void bluez_call_park(struct call *call);
+/* Copies the result into the call. */
+void bluez_call_keep(struct call *call, struct bt_result result);
 /* Ends the call: its answer comes from the loop. */
 void bluez_call_end_later(struct call *call, struct bt_result result);
 /* Ends the call at once, with an answer that has no data; only from the loop. */

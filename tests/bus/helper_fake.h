@@ -86,6 +86,8 @@ struct fake {
 };
 
 struct fake *fake_new(void);
+/* without a BlueZ: somebody else plays it on `server` */
+struct fake *fake_new_mute(void);
 struct fake *fake_free(struct fake *fake);
 
 /* starts and takes what the standard tree gives: hci0, one device, EVENT_BLUEZ_UP */

@@ -224,10 +224,34 @@ static void a_held_value_comes_out_when_the_read_says_otherwise(void **state)
     fake_settle(fake);
     notify(fake, "c", 1);
     fake_refuse(fake, "ReadValue", "org.bluez.Error.Failed",
-                "Operation failed with ATT error: 0x0e");
+                "Operation failed with ATT error: 0x80");
     expect_notification(fake, 11, "c", 1);
     const struct event *event = expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_ATT_ERROR);
-    assert_int_equal(event->result.att, 0x0e);
+    assert_int_equal(event->result.att, 0x80);
+}
+
+static void an_unlikely_error_of_a_lost_link_is_not_connected(void **state)
+{
+    struct fake *fake = *state;
+    const char *error = "org.bluez.Error.Failed", *text = "Operation failed with ATT error: 0x0e";
+
+    fake_resolve(fake);
+    execute_read(fake);
+    fake_refuse(fake, "ReadValue", error, text);
+    fake_answer_get(fake, "Connected", "b", 1); /* the peer's own */
+    const struct seen *seen = fake_expect(fake, EVENT_READ_RESULT);
+    assert_int_equal(seen->event.result.status, BT_STATUS_ATT_ERROR);
+    assert_int_equal(seen->event.result.att, 0x0e);
+    assert_string_equal(seen->event.result.text, text);
+    execute_read(fake);
+    fake_refuse(fake, "ReadValue", error, text);
+    fake_answer_get(fake, "Connected", "b", 0);
+    expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_NOT_CONNECTED);
+    execute_read(fake);
+    fake_refuse(fake, "ReadValue", error, text);
+    connected(fake, false);
+    expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_NOT_CONNECTED);
+    fake_expect_none(fake);
 }
 
 static void a_held_value_comes_out_before_the_link_is_lost(void **state)
@@ -509,6 +533,7 @@ int main(void)
         TEST(a_reads_own_echo_is_no_notification),
         TEST(notifications_during_a_read_all_arrive_in_order),
         TEST(a_held_value_comes_out_when_the_read_says_otherwise),
+        TEST(an_unlikely_error_of_a_lost_link_is_not_connected),
         TEST(a_held_value_comes_out_before_the_link_is_lost),
         TEST(a_long_read_gives_all_of_it_and_no_more_than_a_value_holds),
         TEST(a_write_is_a_request_or_a_command_as_asked),
