@@ -81,7 +81,9 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     for (size_t i = 0; !adapter && i < MAX_ADAPTERS; i++)
         if (!gateway->adapters[i].id) {
             adapter = &gateway->adapters[i];
-            *adapter = (struct adapter){.id = info->adapter, .connector = NO_PEER};
+            *adapter = (struct adapter){.id = info->adapter,
+                                        .connector = NO_PEER,
+                                        .power_wanted = gateway->settings->bluetooth.power_on};
             scan_forgotten(adapter);
         }
     if (!adapter) {
@@ -95,11 +97,9 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
         scan_forgotten(adapter); /* discovery sessions do not survive a power off */
         adapter->scan_failures = 0;
         adapter->scan_retry_us = 0;
-        adapter->power_retry_us = gateway_in(gateway, 1000); /* do not fight a person at once */
-        gateway_arm(gateway, adapter->power_retry_us);
     }
-    if (info->powered)
-        adapter->blocked = false;
+    if (info->powered) /* from now on who switches it off means it */
+        adapter->blocked = adapter->power_wanted = false;
     adapter->powered = info->powered;
     if (adapter->scan == SCAN_STATE_ON && adapter->discovering && !info->discovering) {
         scan_forgotten(adapter); /* stopped unasked: once more, in a moment */
@@ -108,7 +108,7 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     }
     adapter->discovering = info->discovering;
     choose(gateway);
-    gateway->schedule = true;
+    gateway->schedule = gateway->bridge_dirty = true;
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(&gateway->peers[i]);
 }
@@ -136,7 +136,7 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
     choose(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(&gateway->peers[i]);
-    gateway->schedule = true;
+    gateway->schedule = gateway->bridge_dirty = true;
 }
 
 void adapter_all_gone(struct gateway *gateway)
@@ -149,7 +149,7 @@ void adapter_all_gone(struct gateway *gateway)
 
 static void power(struct gateway *gateway, struct adapter *adapter)
 {
-    if (adapter->powered || !gateway->settings->bluetooth.power_on || !gateway->bluez_up)
+    if (adapter->powered || !adapter->power_wanted)
         return;
     if (adapter->power_retry_us > gateway->now.mono_us) {
         gateway_arm(gateway, adapter->power_retry_us);
@@ -197,6 +197,7 @@ static void scan_ask(struct gateway *gateway, struct adapter *adapter, bool on)
     action->op = (struct op){.peer = NO_PEER, .id = gateway_next_op(gateway)};
     action->adapter = adapter->id;
     adapter->scan = on ? SCAN_STATE_STARTING : SCAN_STATE_STOPPING;
+    adapter->scan_op = action->op.id;
     adapter->scan_answer_us = gateway_in(gateway, SCAN_ANSWER_MS);
     gateway_arm(gateway, adapter->scan_answer_us);
 }
@@ -248,7 +249,7 @@ void adapter_scan_result(struct gateway *gateway, const struct event *event)
 {
     struct adapter *adapter = adapter_find(gateway, event->adapter);
 
-    if (!adapter || !event->op.id)
+    if (!adapter || event->op.id != adapter->scan_op)
         return;
     if (adapter->scan == SCAN_STATE_STARTING && event->asked.on) {
         adapter->scan_answer_us = TIME_NEVER;
@@ -363,10 +364,12 @@ void adapter_timer(struct gateway *gateway)
         if (!adapter->id)
             continue;
         if (adapter->scan == SCAN_STATE_STARTING || adapter->scan == SCAN_STATE_STOPPING) {
-            if (adapter->scan_answer_us <= now)
+            if (adapter->scan_answer_us > now)
+                gateway_arm(gateway, adapter->scan_answer_us);
+            else if (adapter->scan == SCAN_STATE_STARTING)
                 scan_failed(gateway, adapter, "no answer");
             else
-                gateway_arm(gateway, adapter->scan_answer_us);
+                scan_forgotten(adapter);
         }
     }
     gateway->schedule = true; /* arms the retries of power, scan and blind attempts */

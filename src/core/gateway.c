@@ -278,14 +278,24 @@ void gateway_put(struct gateway *gateway, const struct outbox_put *put)
         gateway->counts.rejected++;
 }
 
-/* Everything retained, again: the broker may have lost its memory. Availability goes before
- * `online`. */
+/*
+ * Everything retained, again: the broker may have lost its memory. What was on its way when the
+ * last connection broke is stale. `devices` goes before the topics it lists, availability before
+ * `online`.
+ */
 static void announce(struct gateway *gateway)
 {
+    outbox_forget(gateway->outbox, gateway->topic_status);
+    outbox_forget(gateway->outbox, gateway->topic_info);
+    outbox_forget(gateway->outbox, gateway->topic_devices);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        outbox_forget(gateway->outbox, gateway->peers[i].topic_availability);
+        outbox_forget(gateway->outbox, gateway->peers[i].topic_link);
+    }
     status_bridge(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
         status_link_again(&gateway->peers[i]);
-    status_online(gateway, true);
+    status_online(gateway, !gateway->stopping);
 }
 
 static void broker_up(struct gateway *gateway, const struct event *event)
@@ -295,11 +305,9 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     gateway->broker_up = true;
     gateway->broker_v5 = event->broker_up.v5;
     gateway->max_packet = event->broker_up.max_packet;
-    if (gateway->stopping)
-        return; /* too late to come back online; the will or the last words stand */
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
                 MAX_OF(event->broker_up.window_qos0, 1u));
-    for (size_t i = 0; i < gateway->n_peers; i++)
+    for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
         if (router_subscribe(gateway, &gateway->peers[i]) < 0)
             gateway->counts.rejected++;
     announce(gateway);
@@ -343,9 +351,7 @@ static void bluez_up(struct gateway *gateway, const struct event *event)
     actions_log(gateway->actions, LOG_LEVEL_INFO, "bluez", "bluetoothd is there");
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(&gateway->peers[i]);
-    gateway->schedule = true;
-    if (gateway->broker_up)
-        status_bridge(gateway);
+    gateway->schedule = gateway->bridge_dirty = true;
 }
 
 static void bluez_down(struct gateway *gateway, const struct event *event)
@@ -362,6 +368,7 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
     snprintf(gateway->bluez_text, sizeof(gateway->bluez_text), "%s",
              event->bluez_down.text ? event->bluez_down.text : "");
     adapter_all_gone(gateway);
+    gateway->bridge_dirty = true;
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_bluez_down(&gateway->peers[i]);
 }
@@ -377,14 +384,14 @@ static void device(struct gateway *gateway, const struct device_info *info)
         peer_device(peer, info);
         return;
     }
-    if (!adapter || !adapter->used)
+    if (!adapter)
         return;
     peer = gateway_peer_of_address(gateway, &info->address);
     if (peer) {
         peer_offer(peer, info);
         return;
     }
-    if (!gateway->n_unbound || !info->heard)
+    if (!gateway->n_unbound || !adapter->used || !(info->heard || info->connected))
         return;
     for (size_t i = 0; i < gateway->n_peers; i++) {
         peer = &gateway->peers[i];
@@ -562,7 +569,11 @@ void gateway_handle(struct gateway *gateway, struct now now, const struct event 
         gateway->schedule = false;
         adapter_schedule(gateway);
     }
-    if (gateway->links_dirty) {
+    if (gateway->bridge_dirty) {
+        gateway->bridge_dirty = false;
+        status_bridge(gateway);
+    }
+    if (gateway->links_dirty && gateway->broker_up) { /* else announce() says it all */
         gateway->links_dirty = false;
         for (size_t i = 0; i < gateway->n_peers; i++)
             status_link(&gateway->peers[i]);

@@ -36,7 +36,9 @@ bool match_device(const struct match_settings *match, const struct device_info *
         return false;
     if (match->has_address_type && match->address_type != info->address_type)
         return false;
-    if (match->has_min_rssi && (info->rssi == RSSI_UNKNOWN || info->rssi < match->min_rssi))
+    /* a connected peer does not advertise, so it is as near as it needs to be */
+    if (match->has_min_rssi && !info->connected &&
+        (info->rssi == RSSI_UNKNOWN || info->rssi < match->min_rssi))
         return false;
     if (match->name && (!info->name || fnmatch(match->name, info->name, 0) != 0))
         return false;

@@ -155,6 +155,7 @@ static void issue(struct peer *peer, struct gatt_op *op)
         actions_add(gateway->actions, op->kind == OP_KIND_READ ? ACTION_READ : ACTION_WRITE);
 
     op->id = gateway_next_op(gateway);
+    op->flags = source->flags;
     op->deadline_us = gateway_in(gateway, OP_MS);
     gateway_arm(gateway, op->deadline_us);
     action->op = (struct op){peer->index, peer->generation, op->id};
@@ -217,7 +218,8 @@ static void answer_value(struct peer *peer, struct gatt_op *op, const uint8_t *d
 static void wrote(struct peer *peer, struct gatt_op *op)
 {
     struct entry *entry = &peer->entries[op->entry];
-    const struct source *source = &peer->sources[entry->source];
+    /* the peer's services may have changed since: there may be no source any more */
+    bool notified = entry->source != NO_SOURCE && peer->sources[entry->source].subscribed;
 
     peer->gateway->counts.writes++;
     if (op->response) {
@@ -228,11 +230,11 @@ static void wrote(struct peer *peer, struct gatt_op *op)
         command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
     }
     /* What the peer made of it is what counts: read it back, or wait for its notification. */
-    if (source->flags & GATT_FLAG_READ) {
+    if (op->flags & GATT_FLAG_READ) {
         struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
         if (back)
             prepend(peer, back);
-    } else if (!source->subscribed) {
+    } else if (!notified) {
         publish_value(peer, op->entry, op->data, op->length, true);
     }
 }

@@ -140,6 +140,8 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
         peer->topic_link = NULL;
     if (asprintf(&peer->log_area, "peer %s", settings->id) < 0)
         peer->log_area = NULL;
+    if (settings->n_characteristics > SETTINGS_MAX_CHARACTERISTICS)
+        return -E2BIG;
     size_t n = MAX_OF(settings->n_characteristics, (size_t)1);
     peer->entries = calloc(n, sizeof(*peer->entries));
     peer->sources = calloc(n, sizeof(*peer->sources));
@@ -233,6 +235,19 @@ static void say_ready(struct peer *peer, const struct sighting *sighting)
     gateway_arm(gateway, sighting->heard_us + MS_TO_US(HEARD_MS));
 }
 
+/* A link that exists already, at an adapter that is used. */
+static const struct sighting *linked_sighting(const struct peer *peer)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        const struct sighting *sighting = &peer->sightings[i];
+        const struct adapter *adapter = adapter_find(peer->gateway, sighting->adapter);
+
+        if (sighting->device && sighting->connected && adapter && adapter->used)
+            return sighting;
+    }
+    return NULL;
+}
+
 void peer_consider(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
@@ -245,8 +260,14 @@ void peer_consider(struct peer *peer)
         peer_enter_state(peer, PEER_STATE_ABSENT, trouble, "%s", why);
         return;
     }
-    if (peer->state == PEER_STATE_BACKOFF && peer->retry_us > gateway->now.mono_us) {
+    if (peer->retry_us > gateway->now.mono_us) {
         gateway_arm(gateway, peer->retry_us);
+        peer_enter_state(peer, PEER_STATE_BACKOFF, peer->failed_reason, "%s", peer->failed_why);
+        return;
+    }
+    const struct sighting *linked = linked_sighting(peer);
+    if (linked) {
+        peer_adopt(peer, linked);
         return;
     }
     const struct sighting *sighting = peer_best_sighting(peer, 0, true);
@@ -283,6 +304,7 @@ void peer_forget_link(struct peer *peer)
     peer->adapter = peer->device = 0;
     peer->wait_op = 0;
     peer->mtu = 0;
+    peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
     for (size_t i = 0; i < peer->n_entries; i++) {
         peer->sources[i].subscribed = false;
@@ -323,6 +345,8 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     peer_forget_link(peer);
     peer->retry_us = gateway_in(gateway, wait_ms);
     peer->retry_slow = slow;
+    peer->failed_reason = reason;
+    snprintf(peer->failed_why, sizeof(peer->failed_why), "%s", why);
     peer->blind_us = peer->retry_us;
     gateway_arm(gateway, peer->retry_us);
     log_failure(peer, why, wait_ms);

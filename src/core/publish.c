@@ -57,7 +57,7 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
         .qos = settings->qos,
         .retain = settings->retain,
         .latest_only = settings->history_latest,
-        .expiry_s = (uint32_t)(settings->stale_after_ms / 1000),
+        .expiry_s = (uint32_t)((settings->stale_after_ms + 999) / 1000),
     };
     gateway_put(gateway, &put);
 }

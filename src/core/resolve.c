@@ -104,57 +104,69 @@ static uint32_t source_for(struct peer *peer, uint16_t handle)
     return unused;
 }
 
-/* A source whose handle is not in the tree any more is given up, and its subscription with it. */
-static void forget_moved(struct peer *peer, const struct gatt_characteristic *list, size_t n)
+/* A source that no entry means any more is given up, and its subscription with it. */
+static void forget_unused(struct peer *peer, const struct gatt_characteristic *const *found,
+                          const struct gatt_characteristic *list, size_t n)
 {
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct source *source = &peer->sources[i];
-        bool needed = false;
+        bool needed = false, exists = false;
 
-        for (size_t e = 0; e < peer->n_entries && !needed; e++)
-            for (size_t j = 0; j < n && !needed; j++)
-                needed =
-                    list[j].handle == source->handle && fits(peer->entries[e].settings, &list[j]);
+        for (size_t e = 0; e < peer->n_entries; e++)
+            needed |= found[e] && found[e]->handle == source->handle;
+        for (size_t j = 0; j < n; j++)
+            exists |= list[j].handle == source->handle;
+        if (!needed && exists && source->subscription) {
+            struct action *action = actions_add(peer->gateway->actions, ACTION_UNSUBSCRIBE);
+            action->op = (struct op){.peer = peer->index, .generation = peer->generation};
+            action->adapter = peer->adapter;
+            action->device = peer->device;
+            action->subscribe.handle = source->handle;
+            action->subscribe.subscription = source->subscription;
+            action->subscribe.source = i;
+        }
         if (!needed)
-            *source = (struct source){.first_entry = NO_SOURCE};
+            *source = (struct source){0};
         source->first_entry = NO_SOURCE;
-        source->wanted = false;
-        source->subscribed = false;
+        source->wanted = source->subscribed = false;
     }
+}
+
+/* At the end of the source's entries, so that values are published in the file's order. */
+static void attach(struct peer *peer, uint32_t entry, const struct gatt_characteristic *found)
+{
+    uint32_t index = source_for(peer, found->handle);
+
+    if (index == NO_SOURCE)
+        return; /* cannot be: there are as many sources as entries */
+    struct source *source = &peer->sources[index];
+    uint32_t *link = &source->first_entry;
+    while (*link != NO_SOURCE)
+        link = &peer->entries[*link].next;
+    *link = entry;
+    source->flags = found->flags;
+    source->wanted |= peer->entries[entry].settings->subscribe;
+    peer->entries[entry].source = index;
 }
 
 void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
                      struct resolve_outcome *ret_outcome)
 {
+    const struct gatt_characteristic *found[SETTINGS_MAX_CHARACTERISTICS] = {0};
     struct resolve_outcome outcome = {0};
 
-    forget_moved(peer, characteristics, n);
-    for (uint32_t i = (uint32_t)peer->n_entries; i-- > 0;)
-        peer->entries[i].source = NO_SOURCE;
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
 
         entry->missing = NULL;
-        entry->next = NO_SOURCE;
-        if (entry->settings->origin != ORIGIN_GATT)
-            continue;
-        const struct gatt_characteristic *found =
-            find(entry->settings, characteristics, n, &outcome, &entry->missing);
-        if (!found)
-            continue;
-        uint32_t index = source_for(peer, found->handle);
-        if (index == NO_SOURCE)
-            continue;
-        struct source *source = &peer->sources[index];
-        source->flags = found->flags;
-        source->wanted |= entry->settings->subscribe;
-        entry->source = index;
-        /* at the end, so that values are published in the file's order */
-        uint32_t *link = &source->first_entry;
-        while (*link != NO_SOURCE)
-            link = &peer->entries[*link].next;
-        *link = i;
-        outcome.found++;
+        entry->next = entry->source = NO_SOURCE;
+        if (entry->settings->origin == ORIGIN_GATT)
+            found[i] = find(entry->settings, characteristics, n, &outcome, &entry->missing);
+        outcome.found += found[i] != NULL;
     }
+    forget_unused(peer, found, characteristics, n);
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        if (found[i])
+            attach(peer, i, found[i]);
     *ret_outcome = outcome;
 }

@@ -42,8 +42,15 @@ static void begin_attempt(struct peer *peer)
 {
     peer->generation++;
     peer->attempts++;
+    peer->began_us = peer->gateway->now.mono_us;
     peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
     gateway_arm(peer->gateway, peer->attempt_us);
+}
+
+void peer_adopt(struct peer *peer, const struct sighting *sighting)
+{
+    begin_attempt(peer);
+    take_link(peer, sighting->adapter, sighting->device);
 }
 
 void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind)
@@ -52,10 +59,6 @@ void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind
 
     begin_attempt(peer);
     peer->blind = blind;
-    if (sighting->connected) {
-        take_link(peer, sighting->adapter, sighting->device);
-        return;
-    }
     struct action *action = actions_add(gateway->actions, ACTION_CONNECT);
     peer->adapter = sighting->adapter;
     peer->device = sighting->device;
@@ -68,8 +71,7 @@ void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind
     if (blind) /* to the outside it is absent still, and the words stay */
         peer_enter_state(peer, PEER_STATE_CONNECTING, peer->reason, "%s", peer->why);
     else
-        peer_enter_state(peer, PEER_STATE_CONNECTING, REASON_CONNECTING, "connecting (RSSI %d dBm)",
-                         sighting->rssi);
+        peer_enter_state(peer, PEER_STATE_CONNECTING, REASON_CONNECTING, "connecting");
 }
 
 void peer_give_way(struct peer *peer)
@@ -90,7 +92,11 @@ static void connect_error(struct peer *peer, const struct bt_result *result)
         return;
     case BT_STATUS_GONE:
         /* the object vanished (a resolvable address, say): wait to hear the peer again */
+        for (size_t i = 0; i < MAX_ADAPTERS; i++)
+            peer->sightings[i].heard_us = 0;
         peer_forget_link(peer);
+        peer->blind_us = gateway_in(peer->gateway, GONE_RETRY_MS);
+        gateway_arm(peer->gateway, peer->blind_us);
         peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NOT_HEARD, "BlueZ has forgotten it");
         peer_consider(peer);
         return;
@@ -137,8 +143,11 @@ void peer_connect_result(struct peer *peer, const struct event *event)
         gateway_arm(peer->gateway, peer->deadline_us);
         return;
     }
-    if (peer->blind && event->result.status != BT_STATUS_GONE)
-        peer_blind_ended(peer, BLIND_RETRY_MS);
+    if (peer->blind &&
+        (event->result.status == BT_STATUS_FAILED || event->result.status == BT_STATUS_CANCELLED ||
+         event->result.status == BT_STATUS_NOT_CONNECTED ||
+         event->result.status == BT_STATUS_TIMEOUT))
+        peer_blind_ended(peer, BLIND_RETRY_MS); /* it is not there: no failure */
     else
         connect_error(peer, &event->result);
 }
@@ -148,9 +157,9 @@ void peer_connect_result(struct peer *peer, const struct event *event)
 static void link_lost(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
-    bool stable = gateway->now.mono_us - peer->since_us >= MS_TO_US(STABLE_MS);
+    bool stable = gateway->now.mono_us - peer->online_us >= MS_TO_US(STABLE_MS);
 
-    if (peer->state != PEER_STATE_ONLINE) {
+    if (!peer->online_us) {
         peer_fail(peer, REASON_LINK_LOST, false, "the link was lost while setting it up");
         return;
     }
@@ -161,9 +170,9 @@ static void link_lost(struct peer *peer)
         return;
     }
     peer->failures = 0;
+    peer->retry_us = 0;
     peer_forget_link(peer);
     peer->blind_us = 0; /* a known peer: try at once */
-    peer->retry_us = 0;
     peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST, "the link was lost");
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         peer->sightings[i].heard_us = 0; /* what was heard before the link says nothing now */
@@ -179,7 +188,9 @@ static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)
     case PEER_STATE_ABSENT:
     case PEER_STATE_READY:
     case PEER_STATE_BACKOFF: /* somebody else connected, or it was connected at our start */
-        if (peer_wants_link(peer) && peer->gateway->bluez_up) {
+        /* a peer that refuses us is not taken each time it is offered */
+        if (peer_wants_link(peer) && peer->gateway->bluez_up &&
+            !(peer->retry_slow && peer->retry_us > peer->gateway->now.mono_us)) {
             begin_attempt(peer);
             take_link(peer, adapter, device);
         }
@@ -231,8 +242,13 @@ void peer_link(struct peer *peer, uint32_t adapter, uint32_t device, bool connec
         link_went(peer, device);
 }
 
-static bool may_clear_cache(const struct peer *peer)
+/* never an object with a bond: RemoveDevice would throw the keys away */
+static bool may_clear_cache(struct peer *peer)
 {
+    const struct sighting *sighting = peer_find_sighting(peer, peer->device);
+
+    if (sighting && sighting->bonded)
+        return false;
     return !peer->cache_cleared_us ||
            peer->gateway->now.mono_us - peer->cache_cleared_us >= MS_TO_US(CACHE_CLEAR_MS);
 }
@@ -284,14 +300,19 @@ static void online(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     char took[32];
 
-    time_format_duration(ATTEMPT_MS - (peer->attempt_us - gateway->now.mono_us) / 1000, took,
-                         sizeof(took));
+    peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
+    peer->wait_op = 0;
+    if (peer->online_us) { /* only subscribed again: the link is the same */
+        ops_run(peer);
+        return;
+    }
+    time_format_duration((gateway->now.mono_us - peer->began_us) / 1000, took, sizeof(took));
     actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "online after %s (MTU %u)", took,
                 peer->mtu);
-    peer->wait_op = 0;
+    peer->online_us = gateway->now.mono_us;
+    peer->retry_us = 0;
     peer->reconnects++;
     peer->attempts = 0;
-    peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
     status_event(gateway, "connected", peer, "ok", "connected and subscribed");
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
@@ -333,7 +354,9 @@ static void subscribe_next(struct peer *peer)
     action->subscribe.handle = source->handle;
     action->subscribe.subscription = source->subscription;
     action->subscribe.source = peer->configuring;
-    action->subscribe.socket = peer->entries[source->first_entry].settings->notify == NOTIFY_SOCKET;
+    for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
+        if (peer->entries[i].settings->subscribe)
+            action->subscribe.socket |= peer->entries[i].settings->notify == NOTIFY_SOCKET;
     peer->deadline_us = gateway_in(gateway, SUBSCRIBE_MS);
     gateway_arm(gateway, peer->deadline_us);
 }
@@ -355,6 +378,9 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                     "%s offers neither notify nor indicate: it cannot be subscribed", id);
         source->wanted = false;
+    } else if (result->status == BT_STATUS_GONE) {
+        resolve(peer); /* its services are changing: look again */
+        return;
     } else {
         bool refused =
             result->status == BT_STATUS_ATT_ERROR || result->status == BT_STATUS_NOT_PAIRED ||
@@ -364,7 +390,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, refused, why);
         return;
     }
-    peer->configuring++;
+    peer->configuring = 0; /* from the start: one that was set up may have ended meanwhile */
     subscribe_next(peer);
 }
 
@@ -378,6 +404,13 @@ void peer_subscription_lost(struct peer *peer, const struct event *event)
     source->subscribed = false;
     if (peer->state != PEER_STATE_ONLINE)
         return; /* setting up does it anyway */
+    if (peer->resubscribed_us &&
+        peer->gateway->now.mono_us - peer->resubscribed_us < MS_TO_US(STABLE_MS)) {
+        peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, true,
+                        "its subscriptions end by themselves again and again");
+        return;
+    }
+    peer->resubscribed_us = peer->gateway->now.mono_us;
     actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                 "a subscription ended by itself: subscribing again");
     peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);

@@ -77,6 +77,7 @@ void peer_device(struct peer *peer, const struct device_info *info)
 
     if (!sighting)
         return;
+    sighting->bonded = info->bonded || info->paired;
     if (info->heard)
         heard(peer, sighting, info);
     if (info->connected != sighting->connected)
@@ -92,7 +93,10 @@ static void add_sighting(struct peer *peer, const struct device_info *info)
 
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         if (peer->sightings[i].device && peer->sightings[i].adapter == info->adapter) {
-            sighting = &peer->sightings[i]; /* a second object at the same adapter: the newer one */
+            /* a second object at the same adapter: only if it is the livelier one */
+            if (peer->sightings[i].device == peer->device || !(info->heard || info->connected))
+                return;
+            sighting = &peer->sightings[i];
             peer_forget_sighting(peer, sighting);
             break;
         }
@@ -116,7 +120,9 @@ void peer_bind(struct peer *peer)
                                .address = peer->candidate.address,
                                .address_type = peer->candidate.address_type,
                                .rssi = peer->candidate.rssi,
-                               .heard = true};
+                               .heard = peer->candidate.heard,
+                               .connected = peer->candidate.connected,
+                               .bonded = peer->candidate.bonded};
 
     peer->candidate.device = 0;
     if (gateway_peer_of_address(gateway, &info.address)) {
@@ -130,9 +136,8 @@ void peer_bind(struct peer *peer)
     peer->bound = true;
     gateway->n_unbound--;
     bt_address_format(&peer->address, address);
-    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s (RSSI %d dBm)", address,
-                info.rssi);
-    status_bridge(gateway); /* the retained `devices` names the address */
+    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s", address);
+    gateway->bridge_dirty = true; /* the retained `devices` names the address */
     add_sighting(peer, &info);
 }
 
@@ -147,7 +152,7 @@ void peer_offer(struct peer *peer, const struct device_info *info)
         return;
     }
     if (peer->candidate.device && peer->candidate.device != info->device &&
-        peer->candidate.rssi >= info->rssi)
+        peer->candidate.rssi >= info->rssi && !info->connected)
         return;
     if (!peer->candidate.device) {
         peer->candidate.until_us = gateway_in(peer->gateway, BIND_WINDOW_MS);
@@ -158,7 +163,13 @@ void peer_offer(struct peer *peer, const struct device_info *info)
     peer->candidate.address = info->address;
     peer->candidate.address_type = info->address_type;
     peer->candidate.rssi = info->rssi;
-    peer_reconsider(peer);
+    peer->candidate.heard = info->heard;
+    peer->candidate.connected = info->connected;
+    peer->candidate.bonded = info->bonded || info->paired;
+    if (info->connected)
+        peer_bind(peer); /* a link that exists already decides */
+    else
+        peer_reconsider(peer);
 }
 
 void peer_device_gone(struct peer *peer, uint32_t device)

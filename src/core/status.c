@@ -35,7 +35,9 @@ static void put(struct gateway *gateway, const char *topic, const void *payload,
                              .status = retained,
                              .latest_only = retained};
 
-    gateway_put(gateway, &put);
+    /* while the broker is away nothing is kept: announce() says it all, as it is then */
+    if (gateway->broker_up)
+        gateway_put(gateway, &put);
 }
 
 static void put_buffer(struct gateway *gateway, const char *topic, bool retained)

@@ -41,7 +41,8 @@
     15000 /* an advertisement older than that says nothing about now: an active \
              scan reports a peer at least once in 10.24 s */
 #define BLIND_RETRY_MS     30000
-#define ADVERT_RETRY_MS    1000  /* an advertisement ends a backoff within this */
+#define GONE_RETRY_MS      4000 /* BlueZ forgot the object: it takes so long to hear a peer again */
+#define ADVERT_RETRY_MS    1000 /* an advertisement ends a backoff within this */
 #define ADVERT_SHORTCUT_MS 10000 /* ... at most once in this */
 #define STABLE_MS          30000 /* online for so long: the failures before are forgotten */
 #define SLOW_RETRY_MS      60000
@@ -68,10 +69,12 @@ struct adapter {
     char name[16];
     bool powered, discovering;
     bool used;
-    bool blocked; /* rfkill said no */
+    bool blocked;      /* rfkill said no */
+    bool power_wanted; /* it has not been on since it appeared */
     enum scan_state scan;
     unsigned scan_failures;
     uint64_t scan_retry_us;  /* not before */
+    uint32_t scan_op;        /* the operation whose answer counts */
     uint64_t scan_answer_us; /* the answer to start / stop is due */
     uint64_t scan_idle_us;   /* nobody is missing: stop at this time; TIME_NEVER: somebody is */
     uint64_t power_retry_us;
@@ -131,6 +134,7 @@ struct sighting {
     uint64_t heard_us; /* 0: never (a remembered object) */
     int64_t heard_real_us;
     bool connected;
+    bool bonded; /* then the object holds keys that are not ours to throw away */
 };
 
 /* One entry of the file's `characteristics`. */
@@ -168,6 +172,7 @@ struct gatt_op {
     struct command *command; /* owned; NULL: nobody asked */
     bool publish_assumed;    /* a write that nothing reads back */
     bool response;           /* decided when it runs */
+    uint16_t flags;          /* of the characteristic when it ran */
     uint64_t queue_us;       /* must have started by then; TIME_NEVER */
     uint64_t deadline_us;    /* must have ended by then */
     size_t length;
@@ -188,8 +193,11 @@ struct peer {
     uint64_t since_us;
     int64_t since_real_us;
     uint32_t generation;
-    uint64_t deadline_us; /* of the state */
-    uint64_t attempt_us;  /* of the whole bring-up */
+    uint64_t deadline_us;     /* of the state */
+    uint64_t attempt_us;      /* of the whole bring-up */
+    uint64_t began_us;        /* the bring-up */
+    uint64_t online_us;       /* since when this link is good; 0: not yet */
+    uint64_t resubscribed_us; /* when a subscription ended by itself last; 0: never on this link */
 
     /* who it is */
     bool bound; /* `address` is known */
@@ -200,6 +208,7 @@ struct peer {
         struct bt_address address;
         enum bt_address_type address_type;
         int16_t rssi;
+        bool heard, connected, bonded;
         uint64_t until_us;
     } candidate;
     struct sighting sightings[MAX_ADAPTERS];
@@ -225,6 +234,8 @@ struct peer {
     uint64_t attempts; /* connects since the last success */
     uint64_t retry_us;
     bool retry_slow; /* an advertisement does not shorten it */
+    enum reason failed_reason;
+    char failed_why[192]; /* of the last failure */
     uint64_t shortcut_us;
     uint64_t blind_us;         /* no blind attempt before */
     uint64_t cache_cleared_us; /* 0: never */
@@ -276,8 +287,9 @@ struct gateway {
     char bluez_text[128];
     char bluez_version[32];
     struct adapter adapters[MAX_ADAPTERS];
-    bool links_dirty; /* some peer has link_dirty */
-    bool schedule;    /* somebody's chance to connect changed */
+    bool links_dirty;  /* some peer has link_dirty */
+    bool bridge_dirty; /* info or devices changed */
+    bool schedule;     /* somebody's chance to connect changed */
 
     struct peer *peers; /* owned */
     size_t n_peers;
@@ -369,6 +381,8 @@ void peer_blind_ended(struct peer *peer, uint64_t again_ms);
 /* ends a link, or cancels a Connect (BlueZ would go on with it otherwise and succeed later) */
 void peer_disconnect(struct peer *peer, enum reason reason, bool failure, bool slow,
                      const char *why);
+/* takes a link that exists already: made by somebody else, or before our start */
+void peer_adopt(struct peer *peer, const struct sighting *sighting);
 void peer_disconnected(struct peer *peer); /* the link is down, as was asked */
 struct sighting *peer_find_sighting(struct peer *peer, uint32_t device);
 void peer_forget_sighting(struct peer *peer, struct sighting *sighting);

@@ -315,6 +315,35 @@ static void availability_goes_before_online_and_again_after_every_reconnect(void
     world_free(world);
 }
 
+static void nothing_shows_live_that_went_away_while_the_broker_was_away(void **state)
+{
+    struct world *world = world_new(1);
+
+    world_start(world);
+    world_bluez_up(world);
+    world->acknowledge = false; /* `online` is on its way when the connection breaks */
+    world_broker_up(world);
+    world_online(world, 0);
+    world_broker_down(world);
+    world_link(world, 100, false);
+    world_clear(world);
+    world->acknowledge = true;
+    world_broker_up(world);
+    for (size_t i = 0; i < world->n_seen; i++) {
+        const struct action *action = &world->seen[i];
+        if (action->type != ACTION_PUBLISH)
+            continue;
+        if (strcmp(action->publish.topic, "g/bridge/gw/status") == 0)
+            fail_msg("online before the device is said to be offline");
+        if (strcmp(action->publish.topic, "g/d0/status/availability") == 0) {
+            assert_string_equal(action->publish.payload, "offline");
+            break;
+        }
+    }
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_free(world);
+}
+
 static void values_wait_for_the_broker_with_their_own_time(void **state)
 {
     struct world *world = begin_online();
@@ -414,6 +443,7 @@ int main(void)
         cmocka_unit_test(write_that_is_never_answered_times_out),
         cmocka_unit_test(periodic_and_first_reads_are_published),
         cmocka_unit_test(availability_goes_before_online_and_again_after_every_reconnect),
+        cmocka_unit_test(nothing_shows_live_that_went_away_while_the_broker_was_away),
         cmocka_unit_test(values_wait_for_the_broker_with_their_own_time),
         cmocka_unit_test(unacknowledged_values_are_sent_again_first),
         cmocka_unit_test(stop_says_goodbye_and_quits),

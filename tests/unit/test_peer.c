@@ -321,16 +321,18 @@ static void bluez_lost_means_all_links_lost_and_a_fresh_start_after(void **state
     world_free(world);
 }
 
-static void adapter_switched_off_is_said_and_switched_on(void **state)
+static void adapter_is_switched_on_at_start_but_a_person_may_switch_it_off(void **state)
 {
-    struct world *world = begin(1);
+    struct world *world = world_new(1);
     struct event off = {.type = EVENT_ADAPTER,
                         .adapter_info = {.adapter = ADAPTER_1, .name = "hci0"}};
 
+    world_start(world);
+    world_broker_up(world);
     world_event(world, &off);
+    world_event(world, &(struct event){.type = EVENT_BLUEZ_UP});
     assert_non_null(
         strstr(world_published(world, "g/d0/status/link"), "\"reason\":\"adapter_off\""));
-    world_advance(world, 1500);
     const struct action *power = world_expect(world, ACTION_POWER);
     assert_true(power->power.on);
     struct event blocked = {.type = EVENT_POWER_RESULT,
@@ -339,6 +341,184 @@ static void adapter_switched_off_is_said_and_switched_on(void **state)
                             .result = {.status = BT_STATUS_BLOCKED, .text = "Blocked"}};
     world_event(world, &blocked);
     assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"reason\":\"rfkill\""));
+    world_bluez_up(world);
+    world_clear(world);
+    world_event(world, &off);
+    world_advance(world, 60000);
+    assert_null(world_find(world, ACTION_POWER, NULL));
+    world_free(world);
+}
+
+static void link_that_existed_at_start_is_adopted_at_once(void **state)
+{
+    struct world *world = world_new(3);
+    struct bt_uuid service = bt_uuid_from_u16(0x180f);
+    struct match_settings *match = &world->settings.devices[2].match;
+    struct event adapter = {
+        .type = EVENT_ADAPTER,
+        .adapter_info = {.adapter = ADAPTER_1, .name = "hci0", .powered = true}};
+    struct event known = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .rssi = RSSI_UNKNOWN,
+                                          .uuids = &service,
+                                          .n_uuids = 1}};
+
+    *match = (struct match_settings){.services = malloc(sizeof(service)), .n_services = 1};
+    match->services[0] = service;
+    world_start(world);
+    world_broker_up(world);
+    world_event(world, &adapter);
+    for (uint32_t i = 0; i < 3; i++) { /* d0 is only remembered, d1 and one for d2 are connected */
+        known.device_info.device = 100 + i;
+        known.device_info.address.b[5] = (uint8_t)i;
+        known.device_info.connected = i > 0;
+        world_event(world, &known);
+    }
+    world_event(world, &(struct event){.type = EVENT_BLUEZ_UP});
+    assert_int_equal(world_count(world, ACTION_RESOLVE), 2);
+    assert_int_equal(peer_of(world, 1)->state, PEER_STATE_RESOLVING);
+    assert_int_equal(peer_of(world, 2)->state, PEER_STATE_RESOLVING);
+    assert_int_equal(peer_of(world, 2)->device, 102);
+    world_free(world);
+}
+
+static void subscription_that_ends_while_another_is_set_up_is_renewed(void **state)
+{
+    struct world *world = world_new(1);
+
+    world->settings.devices[0].characteristics[1].subscribe = true;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    const struct action *level = world_expect(world, ACTION_SUBSCRIBE);
+    world_answer(world, level, BT_STATUS_OK);
+    const struct action *lamp = world_find(world, ACTION_SUBSCRIBE, level);
+    struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                         .value = {.subscription = level->subscribe.subscription,
+                                   .source = level->subscribe.source}};
+    world_event(world, &lost);
+    world_answer(world, lamp, BT_STATUS_OK);
+    const struct action *again = world_find(world, ACTION_SUBSCRIBE, lamp);
+    assert_non_null(again);
+    assert_int_equal(again->subscribe.handle, LEVEL_HANDLE);
+    assert_int_equal(peer_of(world, 0)->state, PEER_STATE_CONFIGURING);
+    world_free(world);
+}
+
+static void subscription_that_keeps_ending_is_no_busy_loop(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    for (int i = 0; i < 2; i++) {
+        const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+        struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                             .value = {.subscription = subscribe.subscribe.subscription,
+                                       .source = subscribe.subscribe.source}};
+        world_clear(world);
+        world_event(world, &lost);
+        if (i == 0)
+            world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    }
+    assert_non_null(world_find(world, ACTION_DISCONNECT, NULL));
+    assert_null(world_find(world, ACTION_SUBSCRIBE, NULL));
+    world_free(world);
+}
+
+static void bonded_peer_is_never_removed_from_bluez(void **state)
+{
+    struct world *world = begin(1);
+    struct event event = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = D0,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .heard = true,
+                                          .rssi = -60,
+                                          .bonded = true}};
+
+    world_event(world, &event);
+    world_link(world, D0, true);
+    world_answer(world, world_expect(world, ACTION_RESOLVE), BT_STATUS_NO_SERVICES);
+    world_link(world, D0, false);
+    assert_null(world_find(world, ACTION_REMOVE_DEVICE, NULL));
+    assert_true(peer_of(world, 0)->retry_slow);
+    world_free(world);
+}
+
+static void second_object_with_the_same_address_leaves_the_link_alone(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    world_hear(world, 0, 555);
+    world_link(world, D0, false);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_free(world);
+}
+
+static void services_that_change_are_looked_at_again_without_losing_the_link(void **state)
+{
+    struct world *world = begin(1);
+    struct event changed = {.type = EVENT_SERVICES_CHANGED, .adapter = ADAPTER_1, .device = D0};
+
+    world_online(world, 0);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                         .value = {.subscription = subscribe.subscribe.subscription,
+                                   .source = subscribe.subscribe.source}};
+    world_clear(world);
+    world_message(world, "g/d0/lamp/set", "1", false);
+    const struct action write = *world_expect(world, ACTION_WRITE);
+    world_event(world, &lost);
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_GONE);
+    world_event(world, &changed);
+    const struct action resolve = *world_expect(world, ACTION_RESOLVE);
+    struct event empty = {
+        .type = EVENT_RESOLVE_RESULT,
+        .op = resolve.op,
+        .resolved = {.characteristics = &(struct gatt_characteristic){.handle = 0},
+                     .n_characteristics = 1}};
+    peer_of(world, 0)->cache_cleared_us = world->now.mono_us;
+    world_event(world, &empty); /* the lamp is not there any more */
+    world_answer(world, &write, BT_STATUS_OK);
+    assert_int_equal(world_count_published(world, "g/d0/lamp/result"), 1);
+    world_free(world);
+}
+
+static void long_link_that_ends_while_subscribing_again_is_no_failed_attempt(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                         .value = {.subscription = subscribe.subscribe.subscription,
+                                   .source = subscribe.subscribe.source}};
+    world_advance(world, 3600000);
+    world_event(world, &lost); /* a socket closes before BlueZ says that the link is gone */
+    world_clear(world);
+    world_link(world, D0, false);
+    assert_int_equal(peer_of(world, 0)->failures, 0);
+    assert_non_null(world_published(world, "g/bridge/gw/event"));
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void object_that_does_not_exist_is_not_connected_in_a_loop(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    for (int i = 0; i < 3 && world_find(world, ACTION_CONNECT, NULL); i++) {
+        const struct action connect = *world_expect(world, ACTION_CONNECT);
+        world_clear(world);
+        world_answer(world, &connect, BT_STATUS_GONE);
+    }
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
     world_free(world);
 }
 
@@ -427,7 +607,15 @@ int main(void)
         cmocka_unit_test(empty_tree_is_cleared_from_the_cache_once_then_retried_slowly),
         cmocka_unit_test(two_entries_on_one_characteristic_share_the_subscription),
         cmocka_unit_test(bluez_lost_means_all_links_lost_and_a_fresh_start_after),
-        cmocka_unit_test(adapter_switched_off_is_said_and_switched_on),
+        cmocka_unit_test(adapter_is_switched_on_at_start_but_a_person_may_switch_it_off),
+        cmocka_unit_test(link_that_existed_at_start_is_adopted_at_once),
+        cmocka_unit_test(subscription_that_ends_while_another_is_set_up_is_renewed),
+        cmocka_unit_test(subscription_that_keeps_ending_is_no_busy_loop),
+        cmocka_unit_test(bonded_peer_is_never_removed_from_bluez),
+        cmocka_unit_test(second_object_with_the_same_address_leaves_the_link_alone),
+        cmocka_unit_test(services_that_change_are_looked_at_again_without_losing_the_link),
+        cmocka_unit_test(long_link_that_ends_while_subscribing_again_is_no_failed_attempt),
+        cmocka_unit_test(object_that_does_not_exist_is_not_connected_in_a_loop),
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
         cmocka_unit_test(idle_gateway_sets_no_needless_timers),
