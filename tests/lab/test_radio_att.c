@@ -139,6 +139,13 @@ static void descriptors_are_found_by_handle(void **state)
                                 "1200372a"
                                 "13000229");
     assert_answer("041a00ffff", "01041a000a");
+    /* short and long UUIDs never stand in one answer */
+    assert_answer("022800", "032800");
+    assert_answer("0416001700", "0502"
+                                "1600"
+                                "a7b53ba3357a5e9a5e4b0c5f02000eff");
+    assert_answer("0415001600", "0501"
+                                "15000328");
 }
 
 static void the_device_name_is_read_by_type(void **state)
@@ -217,15 +224,18 @@ static void an_indication_waits_for_the_confirmation_of_the_one_before(void **st
     struct sim_notification n;
     assert_answer("12" LIGHT_CCCD "0200", "13");
     strbuf_reset(&w->sent);
-    for (uint8_t i = 1; i <= 2; i++) {
+    for (uint8_t i = 1; i <= 3; i++) {
+        if (i == 3) { /* the two before are confirmed by then */
+            assert_string_equal(strbuf_str(&w->sent), "1d" LIGHT "01");
+            assert_answer("1e", "1d" LIGHT "02");
+            assert_answer("1e", "");
+            assert_answer("1e", "");
+        }
         assert_int_equal(sim_characteristic_set(sim_peripheral_find(w->p, "light"), &i, 1), 0);
         assert_true(sim_peripheral_take_due(w->p, 0, &n));
         att_server_notify(w->server, &n);
     }
-    assert_string_equal(strbuf_str(&w->sent), "1d" LIGHT "01");
-    assert_answer("1e", "1d" LIGHT "02");
-    assert_answer("1e", "");
-    assert_answer("1e", "");
+    assert_string_equal(strbuf_str(&w->sent), "1d" LIGHT "03");
 }
 
 static void nonsense_gets_an_error_or_nothing(void **state)

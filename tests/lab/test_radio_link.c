@@ -193,6 +193,25 @@ static void answers_travel_at_connection_events(void **state)
     assert_in_range(w->last_packet_us - asked_us, 30 * MS, 60 * MS);
 }
 
+static void a_slow_peer_answers_late_and_notifies_in_time(void **state)
+{
+    struct world *w = *state;
+    connect(w);
+    host(w, "02400009000500040012 1300 0100");
+    run_for(w, 200 * MS);
+    w->p->slow_us = 2000 * MS;
+    host(w, "02400007000300040002 1700");
+    run_for(w, 100 * MS);
+    assert_int_equal(
+        sim_characteristic_set(sim_peripheral_find(w->p, "rate"), (uint8_t[]){0xaa}, 1), 0);
+    run_for(w, 200 * MS);
+    assert_non_null(strstr(strbuf_str(&w->sent), "0400"
+                                                 "1b1200aa "));
+    assert_null(strstr(strbuf_str(&w->sent), "030502 "));
+    run_for(w, 2000 * MS);
+    assert_non_null(strstr(strbuf_str(&w->sent), "030502 "));
+}
+
 static void a_silent_peer_is_lost_after_the_supervision_timeout(void **state)
 {
     struct world *w = *state;
@@ -282,6 +301,7 @@ int main(void)
         TEST(a_scan_by_the_accept_list_reports_only_who_is_on_it),
         TEST(connecting_to_an_absent_peer_waits_until_it_is_cancelled),
         TEST(answers_travel_at_connection_events),
+        TEST(a_slow_peer_answers_late_and_notifies_in_time),
         TEST(a_silent_peer_is_lost_after_the_supervision_timeout),
         TEST(a_goodbye_ends_the_link_at_the_next_connection_event),
         TEST(a_refused_connection_is_up_and_then_not_established),

@@ -87,7 +87,7 @@ def play(s):
     s.start_bluetooth(f"{lab.LAB}/guest/world.yaml")
     monitor = s.start("dbus-monitor", "stdbuf", "-oL", "dbus-monitor", "--system",
                       "type='signal',sender='org.bluez',member='PropertiesChanged'",
-                      stdout_lines=True)
+                      stdout_lines=lab.Lines)
     if get(HCI0, "Adapter1", "Powered") != "b true":
         lab.run("busctl", "--system", "set-property", "org.bluez", HCI0, "org.bluez.Adapter1",
                 "Powered", "b", "true")

@@ -1,10 +1,12 @@
 """What the scenarios share: programs to start, waiting with a limit, checks with their times.
 
 Runs as root in the guest on Debian's python, standard library only. Everything a scenario starts is
-ended by it; each program's output goes to the out folder, /mnt.
+ended by it. Each program's output goes to /run/out, in memory; boot copies it to the host.
 """
+import grp
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -15,7 +17,8 @@ import time
 
 LAB = os.environ["LAB"]
 BUILD = os.environ["BUILD"]
-OUT = "/mnt"
+OUT = "/run/out"
+DEBUG = os.environ.get("LAB_DEBUG") == "1"
 
 
 class Failed(Exception):
@@ -45,17 +48,111 @@ def run(*argv, limit=30):
 class Lines:
     """The lines that a program writes, collected by a thread, each with the time of its arrival."""
 
-    def __init__(self, stream, copy=None):
+    def __init__(self, stream, copy):
         self.lines = []
-        self.copy = open(copy, "w", encoding="utf-8") if copy else None
+        self.copy = open(copy, "w", encoding="utf-8")
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream):
         for line in stream:
-            self.lines.append((time.time(), line.rstrip("\n")))
-            if self.copy:
-                self.copy.write(line)
-                self.copy.flush()
+            self.take(time.time(), line.rstrip("\n"))
+            self.copy.write(line)
+
+    def take(self, at, line):
+        self.lines.append((at, line))
+
+
+class Message:
+    """What arrived on MQTT: when, was it retained, on which topic, with what payload."""
+
+    def __init__(self, line):
+        at, retained, self.topic, self.payload = line.split("\t", 3)
+        self.time = float(at)
+        self.retained = retained == "1"
+
+
+class Recorder(Lines):
+    """Messages by topic, from mosquitto_sub's lines."""
+
+    def __init__(self, stream, copy):
+        self.by_topic = {}
+        self.news = threading.Condition()
+        super().__init__(stream, copy)
+
+    def take(self, at, line):
+        message = Message(line)
+        with self.news:
+            self.by_topic.setdefault(message.topic, []).append(message)
+            self.news.notify_all()
+
+    def since(self, topic, since):
+        """The messages on a topic from a time on."""
+        return [m for m in self.by_topic.get(topic, []) if m.time >= since]
+
+    def wait_for(self, what, condition, limit):
+        """Waits until condition() gives something true, asked at each message."""
+        end = time.monotonic() + limit
+        with self.news:
+            while True:
+                result = condition()
+                if result:
+                    return result
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise Failed(f"{what}: not within {limit:g} s")
+                self.news.wait(left)
+
+
+class Broker:
+    """Debian's Mosquitto on the guest's loopback, and somebody who listens to everything."""
+
+    PORT = 1883  # nobody else is in the guest
+
+    def __init__(self, scenario):
+        with open("/run/mosquitto.conf", "w", encoding="ascii") as f:
+            f.write(f"listener {self.PORT} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        scenario.start("mosquitto", "mosquitto", "-c", "/run/mosquitto.conf")
+        wait_for("the broker", self._answers, 20)
+        listener = scenario.start("mosquitto_sub", "stdbuf", "-oL", "mosquitto_sub", "-p",
+                                  str(self.PORT), "-q", "1", "-t", "#", "-F",
+                                  "%U\\t%r\\t%t\\t%p", stdout_lines=Recorder)
+        self.recorder = listener.lines
+        end = time.monotonic() + 20
+        while not self.since("lab/ready", 0):  # the first ones may come before the subscription
+            if time.monotonic() > end:
+                raise Failed("nothing arrives from the broker")
+            self.publish("lab/ready", "1")
+            time.sleep(0.1)
+
+    def _answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.PORT)) == 0
+
+    def publish(self, topic, payload):
+        """Publishes with QoS 1; returns when the broker has it."""
+        run("mosquitto_pub", "-p", str(self.PORT), "-q", "1", "-t", topic, "-m", payload)
+
+    def since(self, topic, since):
+        return self.recorder.since(topic, since)
+
+    def last(self, topic):
+        return self.recorder.by_topic[topic][-1]
+
+    def wait(self, topic, since, limit, fits=lambda message: True):
+        """The first message on a topic since a time that fits."""
+        return self.recorder.wait_for(
+            topic, lambda: next((m for m in self.since(topic, since) if fits(m)), None), limit)
+
+    def wait_count(self, topic, count, since, limit):
+        """As many messages on a topic."""
+        def enough():
+            messages = self.since(topic, since)
+            return messages if len(messages) >= count else None
+        try:
+            return self.recorder.wait_for(topic, enough, limit)
+        except Failed:
+            got = len(self.since(topic, since))
+            raise Failed(f"{topic}: {got} of {count} messages in {limit:g} s") from None
 
 
 class Scenario:
@@ -77,15 +174,19 @@ class Scenario:
         if not held:
             raise Failed(promise)
 
-    def start(self, name, *argv, user=None, stdout_lines=False):
-        """Starts a program; its output goes to /mnt/NAME.log, or standard output into Lines."""
+    def start(self, name, *argv, user=None, stdout_lines=None):
+        """Starts a program; its output goes to NAME.log, standard output where wanted into a class
+        of Lines and NAME.txt."""
         if user:
-            argv = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups") + argv
+            group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+            argv = ("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups") + argv
         log = open(f"{OUT}/{name}.log", "wb")
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log,
                                    stdout=subprocess.PIPE if stdout_lines else log,
-                                   text=stdout_lines, cwd="/run")
-        process.lines = (Lines(process.stdout, f"{OUT}/{name}.txt") if stdout_lines else None)
+                                   text=bool(stdout_lines), cwd="/run")
+        process.lines = None
+        if stdout_lines:
+            process.lines = stdout_lines(process.stdout, f"{OUT}/{name}.txt")
         process.name = name
         self.programs.append(process)
         return process
@@ -98,8 +199,8 @@ class Scenario:
         self.start("dbus-daemon", "dbus-daemon", "--system", "--nofork", "--nopidfile",
                    "--nosyslog")
         wait_for("the system bus", lambda: os.path.exists("/run/dbus/system_bus_socket"), 20)
-        self.start("bluetoothd", "/usr/libexec/bluetooth/bluetoothd", "-n", "-d", "-f",
-                   f"{LAB}/guest/main.conf")
+        self.start("bluetoothd", "/usr/libexec/bluetooth/bluetoothd", "-n", "-f",
+                   f"{LAB}/guest/main.conf", *(["-d"] if DEBUG else []))
         self.radio = Radio(self, world)
         # one call: starting bluetoothd by activation instead would hide that ours is dead
         wait_for("bluetoothd's adapter", lambda: subprocess.run(
@@ -127,8 +228,8 @@ class Scenario:
             json.dump({"scenario": self.name, "passed": error is None, "error": error,
                        "seconds": round(time.monotonic() - self.started, 2),
                        "checks": self.checks}, f, indent=1, ensure_ascii=False)
-        self.say(f"{self.name}: {'passed' if error is None else 'FAILED'}, "
-                 f"{len(self.checks)} checks")
+        held = sum(check["held"] for check in self.checks)
+        self.say(f"{self.name}: {held} passed, {0 if error is None else 1} failed")
         return 0 if error is None else 1
 
 
@@ -140,7 +241,7 @@ class Radio:
     def __init__(self, scenario, world):
         process = scenario.start("radio", f"{BUILD}/tests/lab/lab_radio", "--control",
                                  self.SOCKET, "--trace", f"{OUT}/air.btsnoop", world,
-                                 stdout_lines=True)
+                                 stdout_lines=Lines)
         self.lines = process.lines
         wait_for("the radio", lambda: self.events("hci0", "plugged in"), 10)
         self.socket = socket.socket(socket.AF_UNIX)
@@ -179,6 +280,7 @@ def copy_program(path):
 
 
 def main(name, play):
+    os.makedirs(OUT, exist_ok=True)
     scenario = Scenario(name)
     error = None
     try:
