@@ -158,6 +158,24 @@ static void do_slow(struct command *cmd)
     answer_ok(cmd);
 }
 
+static void do_parameters(struct command *cmd)
+{
+    uint32_t value[3]; /* interval, latency, timeout */
+
+    for (size_t i = 0; i < ARRAY_SIZE(value); i++) {
+        if (!word_is_number(cmd, cmd->words[2 + i], &value[i]))
+            return;
+        if (value[i] > UINT16_MAX) {
+            answer_error(cmd, "each parameter is at most 65535");
+            return;
+        }
+    }
+    answer_errno(cmd, cmd->ops->parameters
+                          ? cmd->ops->parameters(cmd->user, cmd->p, (uint16_t)value[0],
+                                                 (uint16_t)value[1], (uint16_t)value[2])
+                          : -EOPNOTSUPP);
+}
+
 static void do_notify(struct command *cmd)
 {
     uint32_t count, rate;
@@ -263,6 +281,7 @@ static const struct {
     {"appear", "appear P", TARGET_PERIPHERAL, 2, 2, do_appear},
     {"refuse", "refuse P on|off", TARGET_PERIPHERAL, 3, 3, do_refuse},
     {"slow", "slow P MS", TARGET_PERIPHERAL, 3, 3, do_slow},
+    {"parameters", "parameters P INTERVAL LATENCY TIMEOUT", TARGET_PERIPHERAL, 5, 5, do_parameters},
     {"notify", "notify P CHAR COUNT RATE", TARGET_CHARACTERISTIC, 5, 5, do_notify},
     {"value", "value P CHAR HEX", TARGET_CHARACTERISTIC, 4, 4, do_value},
     {"get", "get P CHAR", TARGET_CHARACTERISTIC, 3, 3, do_get},

@@ -4,16 +4,21 @@
  * through struct control_ops. The transport is sim/control_socket. Must not know how the world is
  * played.
  *
- *   list                        the peripherals' ids
- *   state P                     "ok advertising", "ok connected hci0 mtu=..", "ok absent", and
- * faults drop P [REASON]             the link is lost; an HCI reason such as 0x13, default 0x08
- * (timeout) vanish P                    stops advertising, the link is lost appear P refuse P
- * on|off             every Connect fails at once slow P MS                   each answer of the
- * peripheral comes so much later notify P CHAR COUNT RATE    a burst: values start with a
- * little-endian uint32 from 1 value P CHAR HEX            sets the value ("-": empty); notified if
- * subscribed get P CHAR                  "ok HEX" ("ok -": empty) writes P CHAR written since the
- * last ask: "ok request:01 command:0203" sent P CHAR                 notifications sent since the
- * start: "ok 42" adapter NAME remove|add|off|on quit
+ *   list                                   the peripherals' ids
+ *   state P                                "ok advertising", "ok connected hci0", "ok absent"
+ *   drop P [REASON]                        the link is lost: an HCI error, by default 0x08
+ *   vanish P                               stops advertising, the link is lost
+ *   appear P                               is there again
+ *   refuse P on|off                        every Connect fails at once
+ *   slow P MS                              each of its answers comes so much later
+ *   parameters P INTERVAL LATENCY TIMEOUT  asks the central for them, in HCI's units
+ *   notify P CHAR COUNT RATE               a burst of values that start with a number
+ *   value P CHAR HEX                       sets the value ("-": empty); may be notified
+ *   get P CHAR                             "ok HEX" ("ok -": empty)
+ *   writes P CHAR                          since the last ask: "ok request:01 command:02"
+ *   sent P CHAR                            notifications since the start: "ok 42"
+ *   adapter NAME remove|add|off|on         the adapter changes
+ *   quit                                   the player ends
  */
 #pragma once
 
@@ -43,6 +48,9 @@ struct control_ops {
     void (*due)(void *user, struct sim_peripheral *p);
     /* the adapter is to change; the op also sets present and powered */
     int (*adapter)(void *user, struct sim_adapter *adapter, enum control_adapter change);
+    /* a connected peripheral asks for connection parameters */
+    int (*parameters)(void *user, struct sim_peripheral *p, uint16_t interval, uint16_t latency,
+                      uint16_t timeout);
     /* after the answer has been written */
     void (*quit)(void *user);
 };

@@ -162,6 +162,8 @@ static uint8_t on_set_parameters(void *user, uint16_t handle, struct link_parame
     if (!c)
         return HCI_E_UNKNOWN_CONNECTION;
     link_set_parameters(c->link, parameters, controller->air->now_us);
+    air_log(controller->air, c->station->peripheral, "parameters %u %u %u", parameters.interval,
+            parameters.latency, parameters.timeout);
     return 0;
 }
 

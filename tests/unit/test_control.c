@@ -52,6 +52,14 @@ static int note_adapter(void *user, struct sim_adapter *adapter, enum control_ad
     return change == CONTROL_ADAPTER_ADD ? -EEXIST : 0;
 }
 
+static int note_parameters(void *user, struct sim_peripheral *p, uint16_t interval,
+                           uint16_t latency, uint16_t timeout)
+{
+    strbuf_printf(&((struct player *)user)->log, "parameters %s %u %u %u;", p->id, interval,
+                  latency, timeout);
+    return 0;
+}
+
 static void note_quit(void *user)
 {
     strbuf_puts(&((struct player *)user)->log, "quit;");
@@ -62,6 +70,7 @@ static const struct control_ops ops = {
     .presence = note_presence,
     .due = note_due,
     .adapter = note_adapter,
+    .parameters = note_parameters,
     .quit = note_quit,
 };
 
@@ -197,6 +206,15 @@ static void adapters_are_pulled_and_put_back(void **state)
                         "error expected remove, add, off or on");
 }
 
+static void connection_parameters_are_asked_for(void **state)
+{
+    assert_string_equal(ask(state, "parameters lamp 12 0 200"), "ok");
+    assert_done(state, "parameters lamp 12 0 200;");
+    assert_string_equal(ask(state, "parameters lamp 12 0 65536"),
+                        "error each parameter is at most 65535");
+    assert_string_equal(ask(state, "parameters lamp 12 x 200"), "error expected a number");
+}
+
 static void nonsense_gets_a_clear_answer(void **state)
 {
     char line[CONTROL_MAX_LINE + 2];
@@ -247,6 +265,7 @@ int main(void)
         TEST(value_is_set_and_told),
         TEST(writes_are_told_once),
         TEST(adapters_are_pulled_and_put_back),
+        TEST(connection_parameters_are_asked_for),
         TEST(nonsense_gets_a_clear_answer),
         TEST(quit_is_answered_too),
         TEST(player_without_a_part_says_so),

@@ -137,6 +137,11 @@ def play(s):
     s.check("a long write reads back",
             call(label, "GattCharacteristic1", "ReadValue", "a{sv}", "0").split()[2:] == written)
 
+    begin = time.time()
+    s.radio.ask("parameters strap 12 0 200")
+    s.radio.wait("strap", "parameters 12 0 200", begin, 10)
+    s.check("the kernel grants the connection parameters that a peripheral asks for", True)
+
     for reason, what in ((0x08, "supervision timeout"), (0x13, "the peripheral's goodbye")):
         begin = time.time()
         s.radio.ask(f"drop strap 0x{reason:02x}")
