@@ -65,11 +65,6 @@ void strbuf_puts(struct strbuf *buf, const char *text)
     strbuf_append(buf, text, strlen(text));
 }
 
-void strbuf_putc(struct strbuf *buf, char c)
-{
-    strbuf_append(buf, &c, 1);
-}
-
 void strbuf_printf(struct strbuf *buf, const char *format, ...)
 {
     va_list ap, again;

@@ -26,7 +26,15 @@ void strbuf_truncate(struct strbuf *buf, size_t length);
 bool strbuf_reserve(struct strbuf *buf, size_t more); /* room for `more` bytes and a NUL */
 void strbuf_append(struct strbuf *buf, const void *data, size_t length);
 void strbuf_puts(struct strbuf *buf, const char *text);
-void strbuf_putc(struct strbuf *buf, char c);
+static inline void strbuf_putc(struct strbuf *buf, char c)
+{
+    if (!buf->failed && buf->size - buf->length > 1) {
+        buf->data[buf->length++] = c;
+        buf->data[buf->length] = '\0';
+    } else {
+        strbuf_append(buf, &c, 1);
+    }
+}
 void strbuf_printf(struct strbuf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void strbuf_hex(struct strbuf *buf, const uint8_t *data, size_t length); /* lower case */
 void strbuf_u64(struct strbuf *buf, uint64_t value);
