@@ -126,4 +126,5 @@ class Live:
         since = self.recorder.mark()
         self.recorder.publish(topic(METER, characteristic, "set"), payload)
         name = characteristic.split("/")[0]
-        return self.recorder.wait(topic(METER, name, "result"), since=since, timeout=timeout).json
+        result = topic(METER, name, "result")
+        return self.recorder.wait(result, lambda m: m.json["op"] == "set", since, timeout).json
