@@ -139,6 +139,14 @@ static void explain_range(const struct field_spec *spec, char *buf, size_t size)
                  field_type_name(spec->type, spec->size), spec->scaled ? " with its scale" : "");
 }
 
+static void explain_enum(const struct field_spec *spec, char *buf, size_t size)
+{
+    size_t at = (size_t)snprintf(buf, size, "%s: is none of", spec->name);
+
+    for (size_t i = 0; i < spec->n_enums && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s %s", i ? "," : "", spec->enums[i].name);
+}
+
 static void explain_type(const struct field_spec *spec, char *buf, size_t size)
 {
     const char *wanted = "a number";
@@ -168,7 +176,12 @@ void codec_explain(const struct schema *schema, int error, size_t field, size_t 
         snprintf(buf, size, "has %zu bytes, got %zu", schema->min_length, length);
         break;
     case CODEC_E_TEXT: snprintf(buf, size, "%s: is not UTF-8 text", name); break;
-    case CODEC_E_ENUM: snprintf(buf, size, "%s: has none of the values of its enum", name); break;
+    case CODEC_E_ENUM:
+        if (spec)
+            explain_enum(spec, buf, size);
+        else
+            snprintf(buf, size, "%s: is none of its enum", name);
+        break;
     case CODEC_E_RANGE:
         if (spec)
             explain_range(spec, buf, size);

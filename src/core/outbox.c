@@ -133,12 +133,6 @@ static bool heap_reserve(struct outbox *outbox, size_t n)
 
 /* ---- topics ---- */
 
-static void topic_free(struct outbox *outbox, struct topic *topic)
-{
-    HASH_DEL(outbox->topics, topic);
-    free(topic);
-}
-
 static struct topic *topic_get(struct outbox *outbox, const char *name)
 {
     struct topic *topic;
@@ -162,14 +156,9 @@ static struct topic *topic_get(struct outbox *outbox, const char *name)
     return topic;
 }
 
-static bool topic_is_idle(const struct topic *topic)
-{
-    return !topic->n_queued && !topic->n_in_flight;
-}
-
 static void topic_wake(struct outbox *outbox, struct topic *topic)
 {
-    if (topic_is_idle(topic)) {
+    if (!topic->n_queued && !topic->n_in_flight) {
         DL_DELETE(outbox->idle, topic);
         outbox->n_idle--;
     }
@@ -177,7 +166,7 @@ static void topic_wake(struct outbox *outbox, struct topic *topic)
 
 static void topic_rest(struct outbox *outbox, struct topic *topic)
 {
-    if (!topic_is_idle(topic))
+    if (topic->n_queued || topic->n_in_flight)
         return;
     DL_APPEND(outbox->idle, topic);
     outbox->n_idle++;
@@ -185,7 +174,8 @@ static void topic_rest(struct outbox *outbox, struct topic *topic)
         struct topic *oldest = outbox->idle;
         DL_DELETE(outbox->idle, oldest);
         outbox->n_idle--;
-        topic_free(outbox, oldest);
+        HASH_DEL(outbox->topics, oldest);
+        free(oldest);
     }
 }
 
@@ -268,7 +258,7 @@ static void unlink_queued(struct outbox *outbox, struct message *message)
     outbox->queued_bytes -= message_bytes(message);
 }
 
-/* the end of a message that is in no list any more */
+/* of one that is in no list any more */
 static void message_end(struct outbox *outbox, struct message *message)
 {
     struct topic *topic = message->topic;
@@ -307,10 +297,11 @@ int outbox_new(const struct outbox_limits *limits, struct outbox **ret_outbox)
 
 static void free_list(struct message *list)
 {
-    struct message *message, *next;
-
-    DL_FOREACH_SAFE (list, message, next)
-        free(message);
+    while (list) {
+        struct message *next = list->next;
+        free(list);
+        list = next;
+    }
 }
 
 struct outbox *outbox_free(struct outbox *outbox)
@@ -323,27 +314,29 @@ struct outbox *outbox_free(struct outbox *outbox)
     free_list(outbox->status);
     free_list(outbox->flight);
     free_list(outbox->spares);
-    HASH_ITER (hh, outbox->topics, topic, next)
-        topic_free(outbox, topic);
+    HASH_ITER (hh, outbox->topics, topic, next) {
+        HASH_DEL(outbox->topics, topic);
+        free(topic);
+    }
     free(outbox->heap);
     free(outbox);
     return NULL;
 }
 
-static bool over_limits(const struct outbox *outbox, size_t more_messages, size_t more_bytes)
+static bool is_over(const struct outbox *outbox, size_t extra_messages, size_t extra_bytes)
 {
-    return outbox->n_values > outbox->limits.messages + more_messages ||
-           outbox->values_bytes > outbox->limits.bytes + more_bytes;
+    return outbox->n_values > outbox->limits.messages + extra_messages ||
+           outbox->values_bytes > outbox->limits.bytes + extra_bytes;
 }
 
 static void enforce_limits(struct outbox *outbox)
 {
-    while (over_limits(outbox, 0, 0)) {
+    while (is_over(outbox, 0, 0)) {
         struct message *oldest = NULL;
 
         if (outbox->heap_length)
             oldest = outbox->heap[0];
-        else if (over_limits(outbox, OUTBOX_EXTRA_MESSAGES, OUTBOX_EXTRA_BYTES))
+        else if (is_over(outbox, OUTBOX_EXTRA_MESSAGES, OUTBOX_EXTRA_BYTES))
             oldest = outbox->values;
         if (!oldest)
             return;
@@ -441,21 +434,22 @@ int outbox_put(struct outbox *outbox, const struct outbox_put *put)
 
 void outbox_forget(struct outbox *outbox, const char *name)
 {
-    struct topic *topic;
     struct message *message, *next;
-    struct message *queues[] = {outbox->status, outbox->values};
+    struct topic *topic;
 
     HASH_FIND(hh, outbox->topics, name, strlen(name), topic);
-    for (size_t i = 0; i < ARRAY_SIZE(queues); i++) {
-        if (!topic || !topic->n_queued)
-            return;
-        DL_FOREACH_SAFE (queues[i], message, next) {
-            if (message->topic != topic)
-                continue;
-            bool last = topic->n_queued == 1; /* the topic itself may go with it */
+    if (!topic)
+        return;
+    size_t left = topic->n_queued; /* the topic itself may go with its last message */
+    if (topic->queued_status) {
+        discard_queued(outbox, topic->queued_status);
+        left--;
+    }
+    for (message = outbox->values; left && message; message = next) {
+        next = message->next;
+        if (message->topic == topic) {
             discard_queued(outbox, message);
-            if (last)
-                return;
+            left--;
         }
     }
 }
@@ -574,10 +568,6 @@ bool outbox_done(struct outbox *outbox, uint64_t token)
     if (!found || found->done)
         return false;
     found->done = true;
-    if (found->topic->n_in_flight == 1) {
-        retire(outbox, found);
-        return true;
-    }
     /* A message is only over when the older ones of its topic are: were it forgotten before them
      * and the connection lost, an older one sent again would stand last at the broker. */
     struct topic *topic = found->topic;

@@ -108,7 +108,7 @@ static void set(struct peer *peer, uint32_t index, const char *field, const stru
     error = codec_encode(settings->schema, asked.values, data, sizeof(data), &length, &at);
     if (error) {
         char text[160];
-        codec_explain(settings->schema, error, at, length, text, sizeof(text));
+        codec_explain(settings->schema, error, at, sizeof(data), text, sizeof(text));
         command_answer_error(gateway, command,
                              error == CODEC_E_LONG ? "value_too_long" : "invalid_value", 0, "%s",
                              text);

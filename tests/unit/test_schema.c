@@ -109,7 +109,7 @@ static void what_is_wrong_is_said_with_the_field(void **state)
         {"a uint8 const=1 default=1", 0, "const and default exclude each other"},
         {"a uint8 const=256", 0, "const of a: does not fit uint8"},
         {"a uint8 max=5 default=6", 0, "default of a: must be 5 or less"},
-        {"a uint8 enum=0:x default=1", 0, "default of a: has none of the values of its enum"},
+        {"a uint8 enum=0:x default=1", 0, "default of a: is none of x"},
         {"a string const=1", 0, "const and default of a string are not supported yet"},
     };
     struct schema_error error;
