@@ -150,6 +150,10 @@ static int start_loop(struct app *app)
     r = sd_event_new(&app->event);
     if (r < 0)
         return r;
+    /* WATCHDOG=1 is sent by the loop itself as it turns, so a loop that hangs is noticed */
+    r = sd_event_set_watchdog(app->event, true);
+    if (r < 0)
+        return r;
     r = sd_event_add_signal(app->event, NULL, SIGTERM, on_stop, app);
     if (r < 0)
         return r;

@@ -302,7 +302,7 @@ static void broker_up(struct gateway *gateway, const struct event *event)
 {
     if (gateway->broker_up)
         outbox_reset(gateway->outbox); /* a reconnect that we were not told of */
-    gateway->broker_up = true;
+    gateway->broker_up = gateway->sentence_dirty = true;
     gateway->broker_v5 = event->broker_up.v5;
     gateway->max_packet = event->broker_up.max_packet;
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
@@ -313,11 +313,16 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     announce(gateway);
 }
 
-static void broker_down(struct gateway *gateway)
+static void broker_down(struct gateway *gateway, const struct event *event)
 {
+    const char *text =
+        event->broker_down.text ? event->broker_down.text : event->broker_down.reason;
+
     if (gateway->broker_up)
         outbox_reset(gateway->outbox);
     gateway->broker_up = false;
+    snprintf(gateway->broker_text, sizeof(gateway->broker_text), "%s", text ? text : "");
+    gateway->sentence_dirty = true;
 }
 
 static void published(struct gateway *gateway, const struct event *event)
@@ -461,6 +466,7 @@ static void answer(struct gateway *gateway, const struct event *event)
 static void start(struct gateway *gateway)
 {
     gateway->started = gateway->now;
+    gateway->sentence_dirty = true;
     gateway->health_us = gateway_in(gateway, HEALTH_MS);
     gateway_arm(gateway, gateway->health_us);
     for (size_t i = 0; i < gateway->n_peers; i++)
@@ -551,7 +557,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
             peer_services_changed(peer);
         break;
     case EVENT_BROKER_UP: broker_up(gateway, event); break;
-    case EVENT_BROKER_DOWN: broker_down(gateway); break;
+    case EVENT_BROKER_DOWN: broker_down(gateway, event); break;
     case EVENT_PUBLISHED: published(gateway, event); break;
     case EVENT_TOPIC_SUBSCRIBED: topic_subscribed(gateway, event); break;
     case EVENT_MESSAGE: router_message(gateway, event); break;
@@ -577,6 +583,10 @@ void gateway_handle(struct gateway *gateway, struct now now, const struct event 
         gateway->links_dirty = false;
         for (size_t i = 0; i < gateway->n_peers; i++)
             status_link(&gateway->peers[i]);
+    }
+    if (gateway->sentence_dirty) {
+        gateway->sentence_dirty = false;
+        status_sentence(gateway);
     }
     gateway_pump(gateway);
     quit_if_done(gateway);

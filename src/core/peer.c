@@ -99,7 +99,7 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
     if (peer->shown != shown_state(peer) || !same_words) {
         peer->shown = shown_state(peer);
         peer->since_real_us = gateway->now.real_us;
-        peer->link_dirty = gateway->links_dirty = true;
+        peer->link_dirty = gateway->links_dirty = gateway->sentence_dirty = true;
     }
     gateway->schedule = true;
 }

@@ -309,3 +309,34 @@ void status_event(struct gateway *gateway, const char *type, const struct peer *
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_event, false);
 }
+
+/* "2 of 3 devices online; broker connected; strap: it has not been heard" */
+void status_sentence(struct gateway *gateway)
+{
+    const struct peer *missing = NULL;
+    char text[sizeof(gateway->sentence)];
+    size_t wanted = 0, online = 0;
+
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        const struct peer *peer = &gateway->peers[i];
+
+        if (!peer->settings->enabled)
+            continue;
+        wanted++;
+        online += peer->state == PEER_STATE_ONLINE;
+        if (!missing && peer->state != PEER_STATE_ONLINE)
+            missing = peer;
+    }
+    int n = snprintf(text, sizeof(text), "%zu of %zu devices online; broker %s%s", online, wanted,
+                     gateway->broker_up ? "connected" : "not connected",
+                     gateway->broker_up || !*gateway->broker_text ? "" : ": ");
+    if (!gateway->broker_up && n > 0 && (size_t)n < sizeof(text))
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "%s", gateway->broker_text);
+    if (missing && n > 0 && (size_t)n < sizeof(text))
+        snprintf(text + n, sizeof(text) - (size_t)n, "; %s: %s", missing->settings->id,
+                 missing->why);
+    if (strcmp(text, gateway->sentence) == 0)
+        return;
+    snprintf(gateway->sentence, sizeof(gateway->sentence), "%s", text);
+    actions_add(gateway->actions, ACTION_STATUS)->status.text = gateway->sentence;
+}

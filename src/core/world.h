@@ -287,7 +287,9 @@ struct gateway {
     char bluez_text[128];
     char bluez_version[32];
     struct adapter adapters[MAX_ADAPTERS];
-    bool links_dirty;  /* some peer has link_dirty */
+    bool links_dirty;    /* some peer has link_dirty */
+    bool sentence_dirty; /* what the service manager is told changed */
+    char sentence[200];
     bool bridge_dirty; /* info or devices changed */
     bool schedule;     /* somebody's chance to connect changed */
 
@@ -300,6 +302,7 @@ struct gateway {
 
     struct outbox *outbox; /* owned */
     bool broker_up, broker_v5;
+    char broker_text[128]; /* why it is not up */
     uint32_t max_packet;
     struct strbuf payload; /* scratch */
     bool stopping;
@@ -438,6 +441,7 @@ void status_link_again(struct peer *peer);   /* both, whatever was said before *
 void status_bridge(struct gateway *gateway); /* info and devices */
 void status_online(struct gateway *gateway, bool online);
 void status_health(struct gateway *gateway);
+void status_sentence(struct gateway *gateway); /* for the service manager, if it changed */
 void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
                   const char *reason, const char *text);
 

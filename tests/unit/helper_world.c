@@ -138,6 +138,8 @@ static void record(struct world *world, const struct action *action)
     } else if (action->type == ACTION_LOG) {
         copy->log.area = keep(world, action->log.area, strlen(action->log.area));
         copy->log.text = keep(world, action->log.text, strlen(action->log.text));
+    } else if (action->type == ACTION_STATUS) {
+        copy->status.text = keep(world, action->status.text, strlen(action->status.text));
     } else if (action->type == ACTION_QUIT) {
         world->quit = true;
     }

@@ -408,6 +408,38 @@ static void stop_does_not_wait_for_a_broker_that_is_slow(void **state)
     world_free(world);
 }
 
+static const char *last_sentence(struct world *world)
+{
+    const char *text = NULL;
+
+    for (size_t i = 0; i < world->n_seen; i++)
+        if (world->seen[i].type == ACTION_STATUS)
+            text = world->seen[i].status.text;
+    return text;
+}
+
+static void service_manager_is_told_in_a_sentence_what_is_missing(void **state)
+{
+    struct world *world = world_new(2);
+
+    world_start(world);
+    assert_string_equal(last_sentence(world), "0 of 2 devices online; broker not connected; d0: "
+                                              "the gateway is starting");
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    assert_string_equal(
+        last_sentence(world),
+        "1 of 2 devices online; broker connected; d1: C0:00:00:00:00:01 has not been "
+        "heard (off, out of reach, or connected elsewhere?)");
+    world_online(world, 1);
+    assert_string_equal(last_sentence(world), "2 of 2 devices online; broker connected");
+    world_clear(world);
+    world_advance(world, 300000);
+    assert_null(last_sentence(world)); /* no news, no word */
+    world_free(world);
+}
+
 static void disabled_device_is_left_alone(void **state)
 {
     struct world *world = world_new(1);
@@ -448,6 +480,7 @@ int main(void)
         cmocka_unit_test(unacknowledged_values_are_sent_again_first),
         cmocka_unit_test(stop_says_goodbye_and_quits),
         cmocka_unit_test(stop_does_not_wait_for_a_broker_that_is_slow),
+        cmocka_unit_test(service_manager_is_told_in_a_sentence_what_is_missing),
         cmocka_unit_test(disabled_device_is_left_alone),
     };
 
