@@ -42,9 +42,18 @@ static void print_help(void)
 {
     puts("Usage: gatt2mqtt simulate [--control PATH] FILE\n"
          "Plays org.bluez with the peripherals of FILE, on the bus of $" BUS_VARIABLE ".\n\n"
-         "      --control PATH  listen on a UNIX socket for commands such as \"vanish P\",\n"
-         "                      \"value P CHARACTERISTIC HEX\", \"adapter hci0 remove\", \"quit\"\n"
-         "  -h, --help          show this and exit");
+         "      --control PATH  listen on a UNIX socket for the commands below\n"
+         "  -h, --help          show this and exit\n\n"
+         "A line on the control socket is a command and gets one line back, \"ok ...\" or\n"
+         "\"error ...\". P is a peripheral's id in FILE, CHAR a characteristic's id or UUID:\n"
+         "  list, state P                     what there is, and how it is\n"
+         "  get P CHAR, value P CHAR HEX      the value; a new one is notified\n"
+         "  notify P CHAR COUNT RATE          notifies numbered values, RATE a second\n"
+         "  sent P CHAR, writes P CHAR        how many were notified; what was written\n"
+         "  drop P, vanish P, appear P        loses the link; goes out of reach and back\n"
+         "  refuse P on|off, slow P MS        lets no one connect; answers late\n"
+         "  adapter NAME remove|add|off|on    what happens to the Bluetooth adapter\n"
+         "  quit");
 }
 
 /* CLI_OK to go on; -1: help was shown */

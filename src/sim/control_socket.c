@@ -15,8 +15,11 @@ struct client {
     sd_event_source *source;
     char line[CONTROL_MAX_LINE + 1];
     size_t length;
-    bool overlong; /* the rest of the line is skipped */
+    bool overlong;     /* the rest of the line is skipped */
+    struct strbuf out; /* answers that the socket has no room for yet */
 };
+
+#define MAX_UNREAD (8 * 1024 * 1024) /* of answers; a client that reads none is dropped */
 
 struct control_socket {
     struct control_socket_options options;
@@ -35,15 +38,33 @@ static void close_client(struct client *c)
         return;
     sd_event_source_disable_unref(c->source);
     close(c->fd);
+    strbuf_done(&c->out);
     *c = (struct client){.fd = -1};
 }
 
-/* Answers are short; a client that does not read them at all is dropped. */
-static bool answer(struct client *c, struct strbuf *text)
+/* Sends what there is room for and waits for more room if need be; false when the client is lost.
+ */
+static bool send_out(struct client *c)
 {
-    strbuf_putc(text, '\n');
-    return strbuf_ok(text) && send(c->fd, text->data, text->length, MSG_NOSIGNAL | MSG_DONTWAIT) ==
-                                  (ssize_t)text->length;
+    ssize_t n = 0;
+
+    if (c->out.length)
+        n = send(c->fd, c->out.data, c->out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return false;
+    if (n > 0) {
+        memmove(c->out.data, c->out.data + n, c->out.length - (size_t)n);
+        strbuf_truncate(&c->out, c->out.length - (size_t)n);
+    }
+    return sd_event_source_set_io_events(c->source, c->out.length ? EPOLLIN | EPOLLOUT : EPOLLIN) >=
+           0;
+}
+
+static bool answer(struct client *c, const struct strbuf *text)
+{
+    strbuf_append(&c->out, text->data, text->length);
+    strbuf_putc(&c->out, '\n');
+    return strbuf_ok(text) && strbuf_ok(&c->out) && c->out.length <= MAX_UNREAD && send_out(c);
 }
 
 static bool execute(struct client *c)
@@ -82,7 +103,13 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents, void *us
 {
     struct client *c = userdata;
     char buf[4096];
-    ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+    ssize_t n;
+
+    if (revents & EPOLLOUT && !send_out(c)) {
+        close_client(c);
+        return 0;
+    }
+    n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
