@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+/* out of memory is reported, not the end of the process */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 #include <utlist.h>
 
@@ -74,18 +76,25 @@ static int enter(struct registry *registry, struct object *object, enum object_k
     object->kind = kind;
     object->node = calloc(1, sizeof(*object->node));
     object->path = strdup(path);
-    if (!object->node || !object->path) {
-        free(object->node);
-        free(object->path);
-        return -ENOMEM;
-    }
+    if (!object->node || !object->path)
+        goto fail;
     object->node->object = object;
     HASH_ADD_KEYPTR(hh, registry->by_path, object->path, strlen(object->path), object->node);
+    if (!object->node->hh.tbl)
+        goto fail;
     if (kind == OBJECT_ADAPTER || kind == OBJECT_DEVICE) {
         object->id = registry->next_id++;
         HASH_ADD_KEYPTR(hh_id, registry->by_id, &object->id, sizeof(object->id), object->node);
+        if (!object->node->hh_id.tbl) {
+            HASH_DELETE(hh, registry->by_path, object->node);
+            goto fail;
+        }
     }
     return 0;
+fail:
+    free(object->node);
+    free(object->path);
+    return -ENOMEM;
 }
 
 static void leave(struct registry *registry, struct object *object)
