@@ -420,6 +420,9 @@ static void a_socket_gives_one_value_a_packet_also_an_empty_one(void **state)
     expect_notification(fake, 11, "one", 3);
     expect_notification(fake, 11, "", 0);
     expect_notification(fake, 11, "three", 5);
+    send_packet(fd, "", 0); /* alone it looks most like the end */
+    fake_settle(fake);
+    expect_notification(fake, 11, "", 0);
     notify(fake, "signal", 6); /* not twice */
     fake_expect_none(fake);
     close(fd);
