@@ -325,6 +325,7 @@ void bluez_characteristic_remove(struct bluez *bluez, struct characteristic *cha
 {
     const struct subscription *subscription = characteristic->subscription;
 
+    characteristic->going = true;
     bluez_calls_end_characteristic(bluez, characteristic);
     release_held(bluez, characteristic);
     if (subscription && subscription->active)

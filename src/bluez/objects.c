@@ -64,7 +64,7 @@ struct characteristic *device_characteristic(struct device *device, uint16_t han
     struct characteristic *characteristic;
 
     DL_FOREACH (device->characteristics, characteristic)
-        if (characteristic->handle == handle)
+        if (characteristic->handle == handle && !characteristic->going)
             return characteristic;
     return NULL;
 }

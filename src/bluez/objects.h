@@ -75,6 +75,7 @@ struct characteristic {
     uint16_t handle; /* of the value */
     uint16_t flags;
     bool notifying;
+    bool going;                        /* is being removed: takes no more actions */
     unsigned n_reads;                  /* ReadValue calls at BlueZ */
     struct subscription *subscription; /* gatt.c's; NULL before the object may go */
 };
@@ -95,6 +96,7 @@ void registry_clear(struct registry *registry);
 struct object *registry_find(struct registry *registry, const char *path);
 struct adapter *registry_adapter(struct registry *registry, uint32_t id);
 struct device *registry_device(struct registry *registry, uint32_t id);
+/* by the handle of its value; none that is being removed */
 struct characteristic *device_characteristic(struct device *device, uint16_t handle);
 
 /* Add an object with that path, or give the one that has it already. -EINVAL: the path is none of

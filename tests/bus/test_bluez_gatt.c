@@ -188,6 +188,8 @@ static void a_reads_own_echo_is_no_notification(void **state)
     fake_expect_none(fake);
     notify(fake, "same", 4); /* now it is one */
     expect_notification(fake, 11, "same", 4);
+    connected(fake, false);
+    fake_expect_none(fake);
 }
 
 static void notifications_during_a_read_all_arrive_in_order(void **state)
@@ -373,6 +375,29 @@ static void a_removed_characteristic_answers_what_is_pending_on_it(void **state)
     expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_GONE);
 }
 
+/* a core that tries again at once */
+static void read_again(struct fake *fake, const struct event *event)
+{
+    if (event->type == EVENT_READ_RESULT && fake->last_op < 20)
+        execute_read(fake);
+}
+
+static void whoever_tries_again_from_inside_an_answer_is_answered_too(void **state)
+{
+    struct fake *fake = *state;
+
+    fake_resolve(fake);
+    execute_read(fake);
+    fake_settle(fake);
+    fake->on_event = read_again;
+    fake_removed(fake, CHR, CHARACTERISTIC);
+    uint32_t first = fake->last_op;
+    for (uint32_t i = first; i <= 20; i++)
+        expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_GONE);
+    fake_expect(fake, EVENT_SERVICES_CHANGED);
+    fake_expect_none(fake);
+}
+
 /* --- AcquireNotify --- */
 
 static int n_descriptors(void)
@@ -543,6 +568,7 @@ int main(void)
         TEST(a_refused_write_says_why),
         TEST(a_subscription_that_ends_is_reported),
         TEST(a_removed_characteristic_answers_what_is_pending_on_it),
+        TEST(whoever_tries_again_from_inside_an_answer_is_answered_too),
         TEST(a_socket_gives_one_value_a_packet_also_an_empty_one),
         TEST(what_a_socket_holds_at_its_end_is_delivered_first),
         TEST(without_a_socket_signals_do),

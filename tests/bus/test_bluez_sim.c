@@ -242,8 +242,9 @@ static void a_socket_carries_the_same(void **state)
     start(house);
     connect_and_resolve(house);
     subscribe(house, 9, true);
-    control(house, "notify strap rate 500 10000");
-    expect_burst(house, 9, 1, 500);
+    /* no more than a socket holds: BlueZ drops what does not fit */
+    control(house, "notify strap rate 200 10000");
+    expect_burst(house, 9, 1, 200);
     control(house, "drop strap");
     expect_both(house, EVENT_LINK, EVENT_SUBSCRIPTION_LOST);
 }

@@ -121,6 +121,28 @@ static void an_invalidated_rssi_is_unknown_and_not_heard(void **state)
     assert_int_equal(info->rssi, RSSI_UNKNOWN);
 }
 
+static void what_bluez_invalidates_is_no_longer_known(void **state)
+{
+    struct fake *fake = *state;
+
+    fake_start(fake);
+    fake_changed(
+        fake, DEV, DEVICE,
+        PROPERTIES(
+            LIST("UUIDs", "0000180d-0000-1000-8000-00805f9b34fb"),
+            {.key = "ManufacturerData", .type = "a{qv}", .number = 1, .bytes = "x", .length = 1}),
+        NULL);
+    fake_expect(fake, EVENT_DEVICE);
+    fake_changed(fake, DEV, DEVICE, NULL, "Name");
+    assert_null(fake_expect(fake, EVENT_DEVICE)->event.device_info.name);
+    fake_changed(fake, DEV, DEVICE, NULL, "ManufacturerData");
+    assert_int_equal(fake_expect(fake, EVENT_DEVICE)->event.device_info.n_manufacturer, 0);
+    fake_changed(fake, DEV, DEVICE, NULL, "UUIDs");
+    const struct device_info *info = &fake_expect(fake, EVENT_DEVICE)->event.device_info;
+    assert_int_equal(info->n_uuids, 0);
+    assert_false(info->heard);
+}
+
 static void a_new_device_is_heard_only_if_it_comes_with_an_rssi(void **state)
 {
     struct fake *fake = *state;
@@ -208,6 +230,20 @@ static void a_restarted_bluetoothd_makes_everything_new(void **state)
     fake_expect(fake, EVENT_DEVICE);
     fake_expect(fake, EVENT_BLUEZ_UP);
     assert_int_not_equal(fake->adapter, adapter);
+    assert_int_not_equal(fake->device, device);
+}
+
+static void another_owner_without_a_gap_makes_everything_new_too(void **state)
+{
+    struct fake *fake = *state;
+
+    fake_start(fake);
+    uint32_t device = fake->device;
+    fake_set_owner(fake, ":1.2");
+    fake_expect(fake, EVENT_BLUEZ_DOWN);
+    fake_expect(fake, EVENT_ADAPTER);
+    fake_expect(fake, EVENT_DEVICE);
+    fake_expect(fake, EVENT_BLUEZ_UP);
     assert_int_not_equal(fake->device, device);
 }
 
@@ -343,11 +379,13 @@ int main(void)
         TEST(each_rssi_report_is_heard_even_if_it_is_equal),
         TEST(advertised_data_is_heard),
         TEST(an_invalidated_rssi_is_unknown_and_not_heard),
+        TEST(what_bluez_invalidates_is_no_longer_known),
         TEST(a_new_device_is_heard_only_if_it_comes_with_an_rssi),
         TEST(bonding_may_change_the_address_under_the_same_path),
         TEST(a_device_that_disappears_while_connected_loses_its_link_first),
         TEST(removing_hci1_leaves_hci10),
         TEST(a_restarted_bluetoothd_makes_everything_new),
+        TEST(another_owner_without_a_gap_makes_everything_new_too),
         TEST(without_bluetoothd_it_says_so_and_waits),
         TEST(a_closed_bus_is_reported),
         TEST(only_the_owner_of_the_name_is_believed),
