@@ -25,6 +25,16 @@ class Failed(Exception):
     """A check did not hold; the scenario ends."""
 
 
+PROGRAMS = []  # that run and should go on
+
+
+def all_run():
+    """Fails when a program has ended by itself: nobody waits for what cannot come any more."""
+    for program in PROGRAMS:
+        if program.poll() is not None:
+            raise Failed(f"{program.name} has ended, status {program.returncode}")
+
+
 def wait_for(what, condition, limit, pause=0.01):
     """Calls condition() until it gives something true, and returns that."""
     end = time.monotonic() + limit
@@ -32,6 +42,7 @@ def wait_for(what, condition, limit, pause=0.01):
         result = condition()
         if result:
             return result
+        all_run()
         if time.monotonic() > end:
             raise Failed(f"{what}: not within {limit} s")
         time.sleep(pause)
@@ -87,7 +98,11 @@ class Recorder(Lines):
 
     def since(self, topic, since):
         """The messages on a topic from a time on."""
-        return [m for m in self.by_topic.get(topic, []) if m.time >= since]
+        messages = self.by_topic.get(topic, [])
+        first = len(messages)
+        while first > 0 and messages[first - 1].time >= since:
+            first -= 1
+        return messages[first:]
 
     def wait_for(self, what, condition, limit):
         """Waits until condition() gives something true, asked at each message."""
@@ -100,7 +115,8 @@ class Recorder(Lines):
                 left = end - time.monotonic()
                 if left <= 0:
                     raise Failed(f"{what}: not within {limit:g} s")
-                self.news.wait(left)
+                all_run()
+                self.news.wait(min(left, 1))
 
 
 class Broker:
@@ -145,14 +161,20 @@ class Broker:
 
     def wait_count(self, topic, count, since, limit):
         """As many messages on a topic."""
-        def enough():
-            messages = self.since(topic, since)
-            return messages if len(messages) >= count else None
+        with self.recorder.news:
+            messages = self.recorder.by_topic.setdefault(topic, [])
+            before = len(messages) - len(self.since(topic, since))
         try:
-            return self.recorder.wait_for(topic, enough, limit)
-        except Failed:
-            got = len(self.since(topic, since))
-            raise Failed(f"{topic}: {got} of {count} messages in {limit:g} s") from None
+            self.recorder.wait_for(topic, lambda: len(messages) >= before + count, limit)
+        except Failed as failed:
+            raise Failed(f"{failed}: {len(messages) - before} of {count} messages") from None
+
+
+def cpu_seconds(program):
+    """The CPU time that a running program has used."""
+    with open(f"/proc/{program.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Scenario:
@@ -160,7 +182,7 @@ class Scenario:
 
     def __init__(self, name):
         self.name = name
-        self.programs = []
+        self.programs = PROGRAMS
         self.checks = []
         self.started = time.monotonic()
 
@@ -191,9 +213,6 @@ class Scenario:
         self.programs.append(process)
         return process
 
-    def all_alive(self):
-        return [p.name for p in self.programs if p.poll() is not None]
-
     def start_bluetooth(self, world):
         """The radio and a kernel that sees it, a bus and bluetoothd."""
         self.start("dbus-daemon", "dbus-daemon", "--system", "--nofork", "--nopidfile",
@@ -211,7 +230,10 @@ class Scenario:
 
     def finish(self, error):
         """Ends the programs, last one first; returns the exit status."""
-        dead = self.all_alive()
+        try:
+            all_run()
+        except Failed as ended:
+            error = error or str(ended)
         for process in reversed(self.programs):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -220,8 +242,6 @@ class Scenario:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        if error is None and dead:
-            error = f"ended by themselves: {', '.join(dead)}"
         if error is not None:
             self.say(f"FAIL  {error}")
         with open(f"{OUT}/result.json", "w", encoding="utf-8") as f:
