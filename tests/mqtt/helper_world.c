@@ -205,3 +205,23 @@ uint64_t monotonic_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
+
+int fixture_setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    world_init(&fixture->world);
+    broker_init(&fixture->broker);
+    *state = fixture;
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    world_done(&fixture->world);
+    broker_done(&fixture->broker);
+    free(fixture);
+    return 0;
+}

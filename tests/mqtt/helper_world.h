@@ -1,6 +1,7 @@
 /* A loop, clients in it, and a record of what they emitted. */
 #pragma once
 
+#include "helper_broker.h"
 #include "mqtt/client.h"
 #include <stdbool.h>
 #include <systemd/sd-event.h>
@@ -84,3 +85,13 @@ struct member *world_connect(struct world *world, const char *client_id, uint16_
 void member_listen(struct member *member, const char *filter);
 const struct published *member_answer(const struct member *member, uint64_t token);
 uint64_t monotonic_ms(void);
+
+/* what most tests start from */
+struct fixture {
+    struct world world;
+    struct broker broker;
+};
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+#define ANONYMOUS "allow_anonymous true\n"

@@ -1,5 +1,4 @@
 /* The MQTT client against a real Mosquitto: what it promises to the core and to the user. */
-#include "helper_broker.h"
 #include "helper_world.h"
 
 #include "mqtt/connection.h"
@@ -7,46 +6,15 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 /* cmocka wants the ones above */
 #include <cmocka.h>
-
-#define ANONYMOUS "allow_anonymous true\n"
-
-struct fixture {
-    struct world world;
-    struct broker broker;
-};
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    world_init(&fixture->world);
-    broker_init(&fixture->broker);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    world_done(&fixture->world);
-    broker_done(&fixture->broker);
-    free(fixture);
-    return 0;
-}
 
 static void connects_with_mqtt_3_1_1_and_5(void **state)
 {
@@ -211,100 +179,6 @@ static void unsubscribing_ends_the_messages(void **state)
     assert_string_equal(member->messages[0].topic, "b");
 }
 
-static void the_connection_comes_back_by_itself_after_the_broker_was_killed(void **state)
-{
-    struct fixture *f = *state;
-    struct member *member;
-
-    broker_start(&f->broker, ANONYMOUS);
-    member = world_connect(&f->world, "gw", f->broker.port, 5);
-    broker_kill(&f->broker);
-    run_until(&f->world, 10, !member->up);
-    assert_true(member->was_up);
-    assert_string_equal(member->reason, "lost");
-    run_until(&f->world, 10, member->n_down >= 2);
-    assert_false(member->was_up);
-    assert_string_equal(member->reason, "unreachable");
-    broker_restart(&f->broker);
-    run_until(&f->world, 20, member->up);
-    member_listen(member, "x");
-    member_publish(member, 9, "x", "again", 1, false);
-    run_until(&f->world, 10, member->n_messages == 1);
-}
-
-static void run_for(struct world *world, unsigned seconds)
-{
-    world_arm(world, seconds);
-    while (world_turn(world))
-        ;
-}
-
-#define LONG_PAYLOAD 60000
-
-/* More than the sockets hold, so that a part stays in Paho's queue. */
-static void publish_much(struct member *member, uint8_t qos, unsigned n)
-{
-    char *payload = malloc(LONG_PAYLOAD + 1);
-
-    memset(payload, 'x', LONG_PAYLOAD);
-    payload[LONG_PAYLOAD] = '\0';
-    for (unsigned i = 1; i <= n; i++)
-        member_publish(member, i, "much", payload, qos, true);
-    free(payload);
-}
-
-/* What was handed over and never answered is the outbox's to send again: the client must neither
- * report it as refused nor send it by itself later. */
-static void what_the_broker_did_not_take_is_neither_answered_nor_sent_later(void **state)
-{
-    struct fixture *f = *state;
-    struct member *member, *listener;
-
-    broker_start(&f->broker, ANONYMOUS);
-    member = world_connect(&f->world, "gw", f->broker.port, 5);
-    kill(f->broker.pid, SIGSTOP);
-    publish_much(member, 0, 256);
-    for (unsigned i = 1001; i <= 1020; i++)
-        member_publish(member, i, "stale", "x", 1, true);
-    broker_kill(&f->broker);
-    run_until(&f->world, 10, !member->up);
-    for (size_t i = 0; i < member->n_published; i++) { /* QoS 0: what the kernel took */
-        assert_true(member->published[i].ok);
-        assert_in_range(member->published[i].token, 1, 255);
-    }
-    size_t n_published = member->n_published;
-    broker_restart(&f->broker);
-    run_until(&f->world, 20, member->up);
-    listener = world_connect(&f->world, "listener", f->broker.port, 4);
-    member_publish(member, 2000, "fresh", "x", 1, true);
-    run_until(&f->world, 10, member_answer(member, 2000));
-    member_listen(listener, "#");
-    run_until(&f->world, 10, listener->n_messages > 0);
-    assert_string_equal(listener->messages[0].topic, "fresh");
-    assert_int_equal(listener->n_messages, 1);
-    assert_int_equal(member->n_published, n_published + 1);
-}
-
-static void every_message_is_answered_when_the_broker_pauses(void **state)
-{
-    struct fixture *f = *state;
-    struct member *member;
-
-    broker_start(&f->broker, ANONYMOUS);
-    member = world_connect(&f->world, "gw", f->broker.port, 5);
-    kill(f->broker.pid, SIGSTOP);
-    publish_much(member, 0, 256);
-    for (unsigned i = 1001; i <= 1020; i++)
-        member_publish(member, i, "more", "x", 1, false);
-    run_for(&f->world, 1); /* the kernel takes what it can */
-    assert_in_range(member->n_published, 0, 255);
-    kill(f->broker.pid, SIGCONT);
-    run_until(&f->world, 30, member->n_published == 276);
-    for (size_t i = 0; i < member->n_published; i++)
-        assert_true(member->published[i].ok);
-    assert_int_equal(member->n_down, 0);
-}
-
 static void a_wrong_password_is_named_and_never_shown(void **state)
 {
     struct fixture *f = *state;
@@ -421,114 +295,6 @@ static void an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives
     }
 }
 
-/* Mosquitto 2.0 does not say that somebody took over, others do. */
-struct scripted_broker {
-    sd_event *event;
-    sd_event_source *listen, *client;
-    unsigned n_connects;
-    const char *answer; /* to CONNECT */
-    size_t length;
-    uint8_t suback; /* the reason code for each SUBSCRIBE */
-};
-
-static int on_scripted_data(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-    struct scripted_broker *broker = userdata;
-    char buf[512];
-    ssize_t n = read(fd, buf, sizeof buf);
-
-    if (n <= 0) {
-        broker->client = sd_event_source_disable_unref(broker->client);
-    } else if (buf[0] == 0x10) {
-        broker->n_connects++;
-        assert_int_equal(write(fd, broker->answer, broker->length), broker->length);
-    } else if ((uint8_t)buf[0] == 0x82) { /* the packet identifier is in bytes 2 and 3 */
-        char suback[] = {(char)0x90, 4, buf[2], buf[3], 0, (char)broker->suback};
-        assert_int_equal(write(fd, suback, sizeof suback), sizeof suback);
-    }
-    return 0;
-}
-
-static int on_scripted_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-    struct scripted_broker *broker = userdata;
-    int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-
-    assert_true(client >= 0);
-    sd_event_source_disable_unref(broker->client);
-    assert_true(sd_event_add_io(broker->event, &broker->client, client, EPOLLIN, on_scripted_data,
-                                broker) >= 0);
-    sd_event_source_set_io_fd_own(broker->client, 1);
-    return 0;
-}
-
-static uint16_t scripted_broker_start(struct scripted_broker *broker, sd_event *event)
-{
-    uint16_t port;
-    int filler[2], fd = deaf_listener(false, &port, filler);
-
-    broker->event = event;
-    assert_true(sd_event_add_io(event, &broker->listen, fd, EPOLLIN, on_scripted_accept, broker) >=
-                0);
-    sd_event_source_set_io_fd_own(broker->listen, 1);
-    return port;
-}
-
-static void scripted_broker_done(struct scripted_broker *broker)
-{
-    sd_event_source_disable_unref(broker->client);
-    sd_event_source_disable_unref(broker->listen);
-}
-
-static void a_client_that_took_over_our_id_is_left_alone(void **state)
-{
-    struct fixture *f = *state;
-    struct scripted_broker broker = {.answer = "\x20\x03\x00\x00\x00\xe0\x02\x8e\x00", .length = 9};
-    struct member *member =
-        world_add(&f->world, "same", scripted_broker_start(&broker, f->world.event), 5);
-
-    member_start(member, NULL, NULL);
-    run_until(&f->world, 10, member->n_down > 0);
-    assert_string_equal(member->reason, "taken_over");
-    assert_non_null(strstr(member->text, "same client id"));
-    /* the usual first retry comes within a second */
-    run_for(&f->world, 3);
-    assert_int_equal(broker.n_connects, 1);
-    assert_int_equal(member->n_up, 1);
-    scripted_broker_done(&broker);
-}
-
-static void a_refused_subscription_is_reported(void **state)
-{
-    struct fixture *f = *state;
-    struct scripted_broker broker = {.answer = "\x20\x03\x00\x00\x00", .length = 5, .suback = 0x87};
-    struct member *member =
-        world_add(&f->world, "gw", scripted_broker_start(&broker, f->world.event), 5);
-
-    member_start(member, NULL, NULL);
-    run_until(&f->world, 10, member->up);
-    member_subscribe(member, "secret/#");
-    run_until(&f->world, 10, member->n_refused == 1);
-    assert_int_equal(member->n_subscribed, 0);
-    scripted_broker_done(&broker);
-}
-
-static void two_clients_with_one_id_chase_each_other_less_and_less_and_say_why(void **state)
-{
-    struct fixture *f = *state;
-    struct member *first, *second;
-
-    broker_start(&f->broker, ANONYMOUS);
-    first = world_connect(&f->world, "same", f->broker.port, 5);
-    second = world_connect(&f->world, "same", f->broker.port, 4);
-    run_until(&f->world, 30, first->n_down >= 3 && second->n_down >= 3);
-    assert_non_null(strstr(first->text, "client id"));
-    assert_non_null(strstr(second->text, "client id"));
-    unsigned n = first->n_up + second->n_up;
-    run_for(&f->world, 3);
-    assert_in_range(first->n_up + second->n_up, n, n + 3);
-}
-
 static void mqtt_5_requests_carry_response_topic_correlation_and_expiry(void **state)
 {
     struct fixture *f = *state;
@@ -594,71 +360,6 @@ static void small_messages_do_not_wait_for_acknowledgements_of_tcp(void **state)
     assert_int_equal(found, 1);
 }
 
-/* The program again, as a client that connects with a will, says so, and waits to be killed. */
-static int be_the_client_that_dies(const char *port)
-{
-    struct world world;
-    struct member *member;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    world_init(&world);
-    member = world_add(&world, "dying", (uint16_t)atoi(port), 5);
-    member_start(member, "dying/status", "offline");
-    while (sd_event_run(world.event, UINT64_MAX) >= 0) {
-        if (member->up && member->n_published == 0)
-            member_publish(member, 1, "dying/status", "online", 1, true);
-    }
-    return 1;
-}
-
-static void the_will_is_published_when_the_process_is_killed(void **state)
-{
-    struct fixture *f = *state;
-    struct member *member;
-    char port[8];
-    char *argv[] = {(char *)"test_client", (char *)"--die", port, NULL};
-    pid_t pid;
-
-    broker_start(&f->broker, ANONYMOUS);
-    snprintf(port, sizeof port, "%u", f->broker.port);
-    member = world_connect(&f->world, "listener", f->broker.port, 4);
-    member_listen(member, "dying/status");
-    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-    run_until(&f->world, 20, member->n_messages > 0);
-    assert_string_equal(member->messages[0].payload, "online");
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    run_until(&f->world, 10,
-              strcmp(member->messages[member->n_messages - 1].payload, "offline") == 0);
-    /* and it is retained */
-    struct member *late = world_connect(&f->world, "late", f->broker.port, 4);
-    member_listen(late, "dying/status");
-    run_until(&f->world, 10, late->n_messages == 1);
-    assert_string_equal(late->messages[0].payload, "offline");
-    assert_true(late->messages[0].retained);
-}
-
-static void a_clean_stop_publishes_what_was_sent_before_and_no_will(void **state)
-{
-    struct fixture *f = *state;
-    struct member *listener, *member;
-
-    broker_start(&f->broker, ANONYMOUS);
-    listener = world_connect(&f->world, "listener", f->broker.port, 4);
-    member_listen(listener, "status");
-    member = world_add(&f->world, "gw", f->broker.port, 5);
-    member_start(member, "status", "will");
-    run_until(&f->world, 10, member->up);
-    member_publish(member, 0, "status", "bye", 1, false);
-    member_stop(member);
-    member_free(member);
-    member = world_connect(&f->world, "end", f->broker.port, 4);
-    member_publish(member, 0, "status", "end", 1, false);
-    run_until(&f->world, 10, listener->n_messages == 2);
-    assert_string_equal(listener->messages[0].payload, "bye");
-    assert_string_equal(listener->messages[1].payload, "end");
-}
-
 static void web_sockets_work(void **state)
 {
     struct fixture *f = *state;
@@ -711,7 +412,7 @@ static void ipv6_works(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(connects_with_mqtt_3_1_1_and_5),
         TEST(messages_arrive_in_order_and_each_token_is_answered_once),
         TEST(token_0_wants_no_answer),
@@ -720,27 +421,17 @@ int main(int argc, char **argv)
         TEST(a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time),
         TEST(retained_messages_are_marked_and_live_ones_are_not),
         TEST(unsubscribing_ends_the_messages),
-        TEST(the_connection_comes_back_by_itself_after_the_broker_was_killed),
-        TEST(what_the_broker_did_not_take_is_neither_answered_nor_sent_later),
-        TEST(every_message_is_answered_when_the_broker_pauses),
         TEST(a_wrong_password_is_named_and_never_shown),
         TEST(a_poison_topic_is_refused_and_the_connection_stays),
         TEST(a_packet_larger_than_the_broker_takes_is_refused_and_the_connection_stays),
         TEST(the_broker_s_refusal_of_one_message_is_answered),
         TEST(an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives),
-        TEST(a_client_that_took_over_our_id_is_left_alone),
-        TEST(a_refused_subscription_is_reported),
-        TEST(two_clients_with_one_id_chase_each_other_less_and_less_and_say_why),
         TEST(mqtt_5_requests_carry_response_topic_correlation_and_expiry),
         TEST(small_messages_do_not_wait_for_acknowledgements_of_tcp),
-        TEST(the_will_is_published_when_the_process_is_killed),
-        TEST(a_clean_stop_publishes_what_was_sent_before_and_no_will),
         TEST(web_sockets_work),
         TEST(ipv6_works),
     };
 
-    if (argc == 3 && strcmp(argv[1], "--die") == 0)
-        return be_the_client_that_dies(argv[2]);
     if (argc == 2) /* those that match, e.g. '*retained*' */
         cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,6 @@
  * resolver of this program is the test's own (Paho calls it like everybody), so that a name server
  * that does not answer needs no network.
  */
-#include "helper_broker.h"
 #include "helper_world.h"
 
 #include <dlfcn.h>
@@ -61,41 +60,27 @@ static void let_resolver_answer(bool answer)
     pthread_mutex_unlock(&resolver.mutex);
 }
 
-struct fixture {
-    struct world world;
-    struct broker broker;
-};
-
 static int setup(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-
-    world_init(&fixture->world);
-    broker_init(&fixture->broker);
     let_resolver_answer(false);
-    *state = fixture;
-    return 0;
+    return fixture_setup(state);
 }
 
 static int teardown(void **state)
 {
-    struct fixture *fixture = *state;
-
     let_resolver_answer(true);
-    world_done(&fixture->world);
-    broker_done(&fixture->broker);
-    free(fixture);
-    return 0;
+    return fixture_teardown(state);
 }
 
-/* Turns the loop for 3 s and fails if one turn, of which 100 ms are waiting, took too long. */
+/* Turns the loop for 3 s and fails if one turn, of which 100 ms are waiting, took too long (what
+ * hangs here hangs for ever, so there is room for a busy machine). */
 static void the_loop_turns(struct world *world)
 {
     world_arm(world, 3);
     for (bool more = true; more;) {
         uint64_t before = monotonic_ms();
         more = world_turn(world);
-        assert_in_range(monotonic_ms() - before, 0, 250);
+        assert_in_range(monotonic_ms() - before, 0, 1000);
     }
 }
 
@@ -105,10 +90,8 @@ static void stop_and_free_are_quick(struct member *member)
 
     member_publish(member, 1, "dropped", "x", 1, false);
     member_stop(member);
-    assert_in_range(monotonic_ms() - before, 0, 500);
-    before = monotonic_ms();
     member_free(member);
-    assert_in_range(monotonic_ms() - before, 0, 100);
+    assert_in_range(monotonic_ms() - before, 0, 1000);
 }
 
 static void a_name_server_that_does_not_answer_blocks_nothing(void **state)

@@ -1,5 +1,4 @@
 /* TLS: who is trusted, and what people are told when not. */
-#include "helper_broker.h"
 #include "helper_world.h"
 
 #include <setjmp.h>
@@ -11,7 +10,7 @@
 /* cmocka wants the ones above */
 #include <cmocka.h>
 
-struct fixture {
+struct tls_fixture {
     struct world world;
     struct broker broker;
     char ca[96], other_ca[96], certificate[96], key[96];
@@ -43,7 +42,7 @@ static void make_certificate(struct broker *broker, const char *name, const char
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
+    struct tls_fixture *f = calloc(1, sizeof *f);
 
     world_init(&f->world);
     broker_init(&f->broker);
@@ -61,7 +60,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
 
     world_done(&f->world);
     broker_done(&f->broker);
@@ -72,7 +71,7 @@ static int teardown(void **state)
 #define SERVER \
     "allow_anonymous true\ncafile %s/ca.pem\ncertfile %s/server.pem\nkeyfile %s/server.key\n"
 
-static struct member *add(struct fixture *f, const char *host, const char *ca, uint8_t protocol)
+static struct member *add(struct tls_fixture *f, const char *host, const char *ca, uint8_t protocol)
 {
     struct member *member = world_add(&f->world, "gw", f->broker.port, protocol);
 
@@ -85,7 +84,7 @@ static struct member *add(struct fixture *f, const char *host, const char *ca, u
 
 static void a_broker_with_the_right_name_and_a_trusted_certificate_is_accepted(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
@@ -103,7 +102,7 @@ static void a_broker_with_the_right_name_and_a_trusted_certificate_is_accepted(v
 
 static void a_certificate_for_another_name_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
@@ -115,7 +114,7 @@ static void a_certificate_for_another_name_is_refused(void **state)
 
 static void a_certificate_of_another_authority_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
@@ -128,7 +127,7 @@ static void a_certificate_of_another_authority_is_refused(void **state)
 
 static void without_a_ca_file_the_system_s_are_trusted_and_no_others(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
@@ -140,7 +139,7 @@ static void without_a_ca_file_the_system_s_are_trusted_and_no_others(void **stat
 
 static void a_missing_file_is_named(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
@@ -152,7 +151,7 @@ static void a_missing_file_is_named(void **state)
 
 static void a_client_certificate_is_shown_where_the_broker_wants_one(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER "require_certificate true\nuse_identity_as_username true\n");
@@ -173,7 +172,7 @@ static void a_client_certificate_is_shown_where_the_broker_wants_one(void **stat
 
 static void web_sockets_over_tls_work(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
     uint16_t port = free_port();
     char config[512];
@@ -194,7 +193,7 @@ static void web_sockets_over_tls_work(void **state)
 
 static void plain_mqtt_to_a_tls_port_is_explained(void **state)
 {
-    struct fixture *f = *state;
+    struct tls_fixture *f = *state;
     struct member *member;
 
     broker_start(&f->broker, SERVER);
