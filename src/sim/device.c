@@ -373,20 +373,21 @@ void sim_device_link_lost(struct sim_device *d)
 
     if (!d->connected)
         return;
-    sim_gatt_disconnected(d); /* what waits fails before anything is told */
     d->connected = d->disconnecting = d->advertised_seen = false;
-    sim_peripheral_disconnected(d->peripheral);
     sim_timer_set(b, &d->resolve_timer, TIME_NEVER, on_resolve, d);
     sim_timer_set(b, &d->disconnect_timer, TIME_NEVER, on_disconnect, d);
     if (d->resolved) {
         d->resolved = false;
         sim_object_changed(&d->object, "ServicesResolved");
     }
-    /* The answers come between the two signals: seen in BlueZ's order of calls. */
+    /* An asked-for end is answered between the two signals. */
     for (struct sim_waiting_call *w = d->disconnects; w; w = w->next)
         sim_reply_ok(b, w->call);
     free_waiting(&d->disconnects);
     sim_object_changed(&d->object, "Connected");
+    /* The kernel tells of the link's end before the ATT socket does: what waits fails after. */
+    sim_gatt_disconnected(d);
+    sim_peripheral_disconnected(d->peripheral);
     watch_temporary(d);
     if (d->remove_after)
         sim_device_withdraw(d, true);

@@ -118,12 +118,19 @@ bool sim_hci_wants(struct sim_hci *hci, const struct sim_peripheral *p, int rssi
     return false;
 }
 
-/* The last scanner stopped: BlueZ forgets how strong its devices were. */
+/* The last scanner stopped: BlueZ forgets how strong its devices were, and those that nobody could
+ * connect to. */
 void sim_hci_stop_discovering(struct sim_hci *hci)
 {
-    for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++)
-        if (hci->devices[i])
-            sim_device_forget_rssi(hci->devices[i]);
+    for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++) {
+        struct sim_device *d = hci->devices[i];
+
+        if (!d)
+            continue;
+        sim_device_forget_rssi(d);
+        if (d->temporary && !d->connected && !d->peripheral->connectable)
+            sim_device_withdraw(d, true);
+    }
     hci->discovering = false;
     sim_object_changed(&hci->object, "Discovering");
     sim_hci_update_adverts(hci);

@@ -410,6 +410,12 @@ static int descriptor_characteristic(struct sim_object *o, sd_bus_message *m)
     return sd_bus_message_append(m, "o", owner_of(o)->object.path);
 }
 
+/* BlueZ's copy, which stays empty: it writes the CCCD without looking here. */
+static int descriptor_value(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append_array(m, 'y', NULL, 0);
+}
+
 static int append_cccd(struct sim_object *o, sd_bus_message *m)
 {
     uint8_t value[2] = {(uint8_t)owner_of(o)->model->cccd_value, 0};
@@ -444,7 +450,7 @@ static int descriptor_write(struct sim_object *o, sd_bus_message *m)
 static const struct sim_property descriptor_properties[] = {
     {"UUID", "s", descriptor_uuid, NULL, NULL},
     {"Characteristic", "o", descriptor_characteristic, NULL, NULL},
-    {"Value", "ay", append_cccd, NULL, NULL},
+    {"Value", "ay", descriptor_value, NULL, NULL},
 };
 static const struct sim_method descriptor_methods[] = {
     {"ReadValue", "a{sv}", descriptor_read},

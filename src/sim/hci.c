@@ -185,8 +185,8 @@ static int set_powered(struct sim_object *o, sd_bus_message *m)
 
     if (r < 0)
         return r;
-    sim_hci_power(hci_of(o), powered);
-    return 0;
+    sim_hci_power(hci_of(o), powered, m);
+    return 1; /* answered */
 }
 
 static int get_discovering(struct sim_object *o, sd_bus_message *m)
@@ -253,26 +253,43 @@ static const struct sim_interface hci_interface = {
 
 /* ---- power and plug ---- */
 
-void sim_hci_power(struct sim_hci *hci, bool powered)
+/* Links end, and what was only seen is forgotten; the kernel does that before it is off. */
+static void let_go(struct sim_hci *hci)
 {
-    struct sim_world *world = hci->bluez->world;
+    struct sim_device *d;
 
-    if (hci->adapter->powered == powered)
-        return;
-    hci->adapter->powered = powered;
-    if (powered) {
-        sim_object_changed(&hci->object, "Powered");
-        return;
-    }
-    /* The kernel's disconnections come first, then the new setting. */
-    for (size_t i = 0; i < world->n_peripherals; i++)
-        if (hci->devices[i]) {
-            sim_device_link_lost(hci->devices[i]);
-            sim_device_fail_connect(hci->devices[i], "le-connection-abort-by-local");
+    for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++)
+        if ((d = hci->devices[i]) && d->temporary && !d->connected)
+            sim_device_withdraw(d, true);
+    for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++)
+        if ((d = hci->devices[i])) {
+            sim_device_link_lost(d);
+            sim_device_fail_connect(d, "le-connection-abort-by-local");
         }
+}
+
+static void tell_off(struct sim_hci *hci)
+{
+    hci->adapter->powered = false;
     sim_hci_forget_scanners(hci);
     sim_object_changed(&hci->object, "Powered");
     sim_hci_stop_discovering(hci);
+}
+
+/* The answer (call may be NULL) comes when links are gone, but before the new setting is told. */
+void sim_hci_power(struct sim_hci *hci, bool powered, sd_bus_message *call)
+{
+    bool changes = hci->adapter->powered != powered;
+
+    if (changes && !powered)
+        let_go(hci);
+    sim_reply_ok(hci->bluez, call);
+    if (changes && !powered) {
+        tell_off(hci);
+    } else if (changes) {
+        hci->adapter->powered = true;
+        sim_object_changed(&hci->object, "Powered");
+    }
 }
 
 int sim_hci_plug(struct sim_hci *hci)
@@ -292,7 +309,7 @@ int sim_hci_plug(struct sim_hci *hci)
 
 static int on_power_on(sd_event_source *source, uint64_t usec, void *userdata)
 {
-    sim_hci_power(userdata, true);
+    sim_hci_power(userdata, true, NULL);
     return 0;
 }
 
@@ -310,6 +327,13 @@ void sim_hci_unplug(struct sim_hci *hci, bool announce)
 
     if (!sim_object_exists(&hci->object))
         return;
+    if (announce && hci->adapter->powered) {
+        /* a pulled adapter is told off first, then its links, then that it is gone */
+        tell_off(hci);
+        sim_objects_flush(b);
+        let_go(hci);
+        sim_objects_flush(b);
+    }
     for (size_t i = 0; i < b->world->n_peripherals; i++)
         if (hci->devices[i])
             sim_device_withdraw(hci->devices[i], announce);

@@ -397,7 +397,7 @@ static int control_adapter(void *user, struct sim_adapter *adapter, enum control
     case CONTROL_ADAPTER_ON:
         if (!adapter->present)
             return -ENODEV;
-        sim_hci_power(hci, change == CONTROL_ADAPTER_ON);
+        sim_hci_power(hci, change == CONTROL_ADAPTER_ON, NULL);
         return 0;
     }
     return -EINVAL;

@@ -181,7 +181,8 @@ int sim_hci_plug(struct sim_hci *hci);
 /* the same for one that is plugged in while BlueZ runs: it is switched on a moment later */
 int sim_hci_plug_anew(struct sim_hci *hci);
 void sim_hci_unplug(struct sim_hci *hci, bool announce);
-void sim_hci_power(struct sim_hci *hci, bool powered);
+/* answers call (or NULL) at the right moment */
+void sim_hci_power(struct sim_hci *hci, bool powered, sd_bus_message *call);
 /* a bus client is gone */
 void sim_hci_client_vanished(struct sim_hci *hci, const char *owner);
 bool sim_hci_is_powered(const struct sim_hci *hci);

@@ -699,11 +699,11 @@ static void request_without_response_fails_when_the_link_is_lost(void **state)
     expect(f, "error org.bluez.Error.InProgress: In Progress\n"
               "error org.bluez.Error.InProgress: In Progress\n");
     control(f, "drop lamp");
-    expect(f, "error org.bluez.Error.Failed: Operation failed with ATT error: 0x0e\n"
+    expect(f, "PropertiesChanged DEV org.bluez.Device1 [ServicesResolved false Connected false] "
+              "[]\n"
               "error org.bluez.Error.Failed: Operation failed with ATT error: 0x0e\n"
               "error org.bluez.Error.Failed: Operation failed with ATT error: 0x0e\n"
-              "PropertiesChanged DEV org.bluez.Device1 [ServicesResolved false Connected false] "
-              "[]\n");
+              "error org.bluez.Error.Failed: Operation failed with ATT error: 0x0e\n");
 }
 
 static void acquired_socket_has_a_value_per_packet_and_hangs_up_with_the_link(void **state)
@@ -728,39 +728,59 @@ static void acquired_socket_has_a_value_per_packet_and_hangs_up_with_the_link(vo
     assert_int_equal(poll(&p, 1, 0), 1);
     assert_int_equal(p.revents, POLLIN | POLLOUT | POLLHUP);
     assert_int_equal(recv(f->fd, buf, sizeof(buf), MSG_DONTWAIT), 0);
-    expect(f, "PropertiesChanged DEV/service0010/char0011 org.bluez.GattCharacteristic1 "
-              "[NotifyAcquired false] []\n"
-              "PropertiesChanged DEV org.bluez.Device1 [ServicesResolved false Connected false] "
-              "[]\n");
+    expect(f, "PropertiesChanged DEV org.bluez.Device1 [ServicesResolved false Connected false] "
+              "[]\n"
+              "PropertiesChanged DEV/service0010/char0011 org.bluez.GattCharacteristic1 "
+              "[NotifyAcquired false] []\n");
 }
 
 /* ---- adapters and the daemon ---- */
 
-static void switching_off_drops_links_first(void **state)
+static void switching_off_drops_links_answers_and_then_tells(void **state)
 {
     struct fixture *f = *state;
 
     connect_lamp(f);
+    send_call(f, HCI0, ADAPTER, "StopDiscovery", "");
+    wait_for(f, "[Discovering false]");
+    forget(f);
     send_call(f, HCI0, PROPERTIES, "Set", "ssv", ADAPTER, "Powered", "b", 0);
     send_call(f, HCI0, ADAPTER, "StartDiscovery", "");
     send_call(f, DEV, DEVICE, "Connect", "");
+    send_call(f, HCI0, PROPERTIES, "Set", "ssv", ADAPTER, "Powered", "b", 1);
     expect(f, "PropertiesChanged DEV org.bluez.Device1 [ServicesResolved false Connected false] "
-              "[RSSI]\n"
-              "PropertiesChanged HCI org.bluez.Adapter1 [Powered false Discovering false] []\n"
+              "[]\n"
               "reply \n"
+              "PropertiesChanged HCI org.bluez.Adapter1 [Powered false Discovering false] []\n"
               "error org.bluez.Error.NotReady: Resource Not Ready\n"
-              "error org.bluez.Error.Failed: Input/output error\n");
+              "error org.bluez.Error.Failed: Input/output error\n"
+              "reply \n"
+              "PropertiesChanged HCI org.bluez.Adapter1 [Powered true] []\n");
 }
 
-static void pulled_adapter_takes_its_objects_and_never_says_disconnected(void **state)
+static void switching_off_forgets_what_was_only_seen(void **state)
+{
+    struct fixture *f = *state;
+
+    scan(f);
+    send_call(f, HCI0, PROPERTIES, "Set", "ssv", ADAPTER, "Powered", "b", 0);
+    expect(f, "InterfacesRemoved / DEV [org.freedesktop.DBus.Properties "
+              "org.freedesktop.DBus.Introspectable org.bluez.Device1]\n"
+              "reply \n"
+              "PropertiesChanged HCI org.bluez.Adapter1 [Powered false Discovering false] []\n");
+}
+
+static void pulled_adapter_is_off_then_alone_then_gone(void **state)
 {
     struct fixture *f = *state;
 
     connect_lamp(f);
     control(f, "adapter hci0 remove");
     wait_for(f, "InterfacesRemoved / HCI [");
-    assert_null(strstr(strbuf_str(&f->seen), "Connected"));
-    assert_non_null(strstr(strbuf_str(&f->seen), "InterfacesRemoved / DEV ["));
+    const char *off = strstr(strbuf_str(&f->seen), "[Powered false Discovering false]");
+    const char *lost = strstr(strbuf_str(&f->seen), "[ServicesResolved false Connected false]");
+    const char *gone = strstr(strbuf_str(&f->seen), "InterfacesRemoved / DEV [");
+    assert_true(off && off < lost && lost < gone);
     forget(f);
     control(f, "adapter hci0 add");
     wait_for(f, "PropertiesChanged HCI org.bluez.Adapter1 [Powered true] []\n");
@@ -808,8 +828,9 @@ int main(void)
         TEST(notification_is_cut_to_the_mtu_and_may_be_empty),
         TEST(request_without_response_fails_when_the_link_is_lost),
         TEST(acquired_socket_has_a_value_per_packet_and_hangs_up_with_the_link),
-        TEST(switching_off_drops_links_first),
-        TEST(pulled_adapter_takes_its_objects_and_never_says_disconnected),
+        TEST(switching_off_drops_links_answers_and_then_tells),
+        TEST(switching_off_forgets_what_was_only_seen),
+        TEST(pulled_adapter_is_off_then_alone_then_gone),
         TEST(dead_daemon_has_no_owner_and_comes_back_under_a_new_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
