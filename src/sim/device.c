@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BATTERY_READ_US MS_TO_US(100)
 #define RSSI_DELTA      8 /* without a filter BlueZ tells only changes of 8 dB */
 #define LOCAL_MTU       517
 #define ABORTED         "le-connection-abort-by-local"
@@ -138,8 +139,8 @@ void sim_device_forget_rssi(struct sim_device *d)
 
 static void stop_timers(struct sim_device *d)
 {
-    sd_event_source **timers[] = {&d->temporary_timer, &d->connect_timer, &d->link_timer,
-                                  &d->resolve_timer, &d->disconnect_timer};
+    sd_event_source **timers[] = {&d->temporary_timer, &d->connect_timer,    &d->link_timer,
+                                  &d->resolve_timer,   &d->disconnect_timer, &d->battery_timer};
 
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
         if (*timers[i])
@@ -208,6 +209,7 @@ struct sim_device *sim_device_free(struct sim_device *d)
     sd_event_source_disable_unref(d->link_timer);
     sd_event_source_disable_unref(d->resolve_timer);
     sd_event_source_disable_unref(d->disconnect_timer);
+    sd_event_source_disable_unref(d->battery_timer);
     free(d->alias);
     free(d);
     return NULL;
@@ -240,12 +242,34 @@ static int on_connect_timeout(sd_event_source *source, uint64_t usec, void *user
     return 0;
 }
 
+static int on_battery(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct sim_device *d = userdata;
+
+    if (d->connected && !d->disconnecting)
+        sim_object_set_extra(&d->object, &sim_battery_interface);
+    return 0;
+}
+
+/* Seen in the lab: on the first link BlueZ has the level after the services are resolved; on later
+ * ones, with the services known, before. */
+static void read_battery(struct sim_device *d)
+{
+    if (!sim_device_battery(d))
+        return;
+    if (d->resolved_once)
+        sim_object_set_extra(&d->object, &sim_battery_interface);
+    else
+        sim_timer_set(d->hci->bluez, &d->battery_timer, now(d) + BATTERY_READ_US, on_battery, d);
+}
+
 static int on_resolve(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct sim_device *d = userdata;
 
     if (!d->connected)
         return 0;
+    read_battery(d);
     if (!d->resolved_once) {
         d->resolved_once = true;
         sim_object_changed(&d->object, "UUIDs");
@@ -338,6 +362,7 @@ static int request_disconnect(struct sim_device *d, sd_bus_message *m)
         return -ENOMEM;
     w->call = sd_bus_message_ref(m);
     LL_APPEND(d->disconnects, w);
+    sim_object_set_extra(&d->object, NULL);
     /* discovery of services is given up */
     sim_timer_set(b, &d->resolve_timer, TIME_NEVER, on_resolve, d);
     if (!d->disconnecting) {
@@ -385,6 +410,7 @@ void sim_device_link_lost(struct sim_device *d)
         sim_reply_ok(b, w->call);
     free_waiting(&d->disconnects);
     sim_object_changed(&d->object, "Connected");
+    sim_object_set_extra(&d->object, NULL);
     /* The kernel tells of the link's end before the ATT socket does: what waits fails after. */
     sim_gatt_disconnected(d);
     sim_peripheral_disconnected(d->peripheral);

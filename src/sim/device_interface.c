@@ -257,3 +257,28 @@ const struct sim_interface sim_device_interface = {
     .methods = methods,
     .n_methods = ARRAY_SIZE(methods),
 };
+
+/* ---- Battery1: BlueZ reads the level by itself ---- */
+
+struct sim_characteristic *sim_device_battery(const struct sim_device *d)
+{
+    struct sim_characteristic *c = sim_peripheral_find(d->peripheral, "0x2A19");
+
+    return c && c->flags & GATT_FLAG_READ && !c->read_error && c->length ? c : NULL;
+}
+
+static int get_percentage(struct sim_object *o, sd_bus_message *m)
+{
+    const struct sim_characteristic *c = sim_device_battery(device_of(o));
+
+    return sd_bus_message_append(m, "y", c ? c->value[0] : 0);
+}
+
+static const struct sim_property battery_properties[] = {
+    {"Percentage", "y", get_percentage, NULL, NULL},
+};
+const struct sim_interface sim_battery_interface = {
+    .name = "org.bluez.Battery1",
+    .properties = battery_properties,
+    .n_properties = ARRAY_SIZE(battery_properties),
+};

@@ -124,13 +124,26 @@ static int append_entry(struct sim_object *o, const struct sim_property *p, sd_b
     return r;
 }
 
-static int append_properties(struct sim_object *o, sd_bus_message *m)
+static int append_properties(struct sim_object *o, const struct sim_interface *interface,
+                             sd_bus_message *m)
 {
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
-    for (size_t i = 0; r >= 0 && o->interface && i < o->interface->n_properties; i++)
-        if (property_exists(o, &o->interface->properties[i]))
-            r = append_entry(o, &o->interface->properties[i], m);
+    for (size_t i = 0; r >= 0 && i < interface->n_properties; i++)
+        if (property_exists(o, &interface->properties[i]))
+            r = append_entry(o, &interface->properties[i], m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_interface(struct sim_object *o, const struct sim_interface *interface,
+                            sd_bus_message *m)
+{
+    int r = sd_bus_message_open_container(m, 'e', "sa{sv}");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", interface->name);
+    if (r >= 0)
+        r = append_properties(o, interface, m);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -142,13 +155,9 @@ static int append_interfaces(struct sim_object *o, sd_bus_message *m)
     if (r >= 0)
         r = sd_bus_message_append(m, "{sa{sv}}", INTROSPECTABLE, 0);
     if (r >= 0)
-        r = sd_bus_message_open_container(m, 'e', "sa{sv}");
-    if (r >= 0)
-        r = sd_bus_message_append(m, "s", o->interface->name);
-    if (r >= 0)
-        r = append_properties(o, m);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
+        r = append_interface(o, o->interface, m);
+    if (r >= 0 && o->extra)
+        r = append_interface(o, o->extra, m);
     if (r >= 0)
         r = sd_bus_message_append(m, "{sa{sv}}", PROPERTIES, 0);
     return r < 0 ? r : sd_bus_message_close_container(m);
@@ -256,6 +265,37 @@ void sim_object_changed_now(struct sim_object *o, const char *property)
         emit_changed(o);
 }
 
+static int append_extra(struct sim_object *o, sd_bus_message *m)
+{
+    int r = sd_bus_message_append(m, "o", o->path);
+
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sa{sv}}");
+    if (r >= 0)
+        r = append_interface(o, o->extra, m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+void sim_object_set_extra(struct sim_object *o, const struct sim_interface *extra)
+{
+    const struct sim_interface *before = o->extra;
+    sd_bus_message *m = NULL;
+    int r;
+
+    if (!o->path || before == extra)
+        return;
+    sim_objects_flush(o->bluez);
+    o->extra = extra;
+    r = sim_signal_new(o->bluez, "/", OBJECT_MANAGER,
+                       extra ? "InterfacesAdded" : "InterfacesRemoved", &m);
+    if (r >= 0)
+        r = extra ? append_extra(o, m) : sd_bus_message_append(m, "oas", o->path, 1, before->name);
+    if (r < 0)
+        sd_bus_message_unref(m);
+    else
+        sim_send(o->bluez, m);
+}
+
 void sim_object_remove(struct sim_object *o)
 {
     sd_bus_message *m = NULL;
@@ -263,6 +303,7 @@ void sim_object_remove(struct sim_object *o)
     if (!o->path)
         return;
     if (!o->added) { /* else nobody knows of it */
+        sim_object_set_extra(o, NULL);
         emit_changed(o);
         if (sim_signal_new(o->bluez, "/", OBJECT_MANAGER, "InterfacesRemoved", &m) < 0 ||
             sd_bus_message_append(m, "oas", o->path, 3, PROPERTIES, INTROSPECTABLE,
@@ -303,11 +344,12 @@ static int reply_managed_objects(struct sim_bluez *b, sd_bus_message *call)
     return r;
 }
 
-static const struct sim_property *find_property(struct sim_object *o, const char *name)
+static const struct sim_property *find_property(const struct sim_interface *interface,
+                                                const char *name)
 {
-    for (size_t i = 0; i < o->interface->n_properties; i++)
-        if (strcmp(o->interface->properties[i].name, name) == 0)
-            return &o->interface->properties[i];
+    for (size_t i = 0; i < interface->n_properties; i++)
+        if (strcmp(interface->properties[i].name, name) == 0)
+            return &interface->properties[i];
     return NULL;
 }
 
@@ -326,9 +368,11 @@ static int fail_format(struct sim_bluez *b, sd_bus_message *call, const char *na
     return 0;
 }
 
-static bool has_interface(const struct sim_object *o, const char *name)
+static const struct sim_interface *find_interface(const struct sim_object *o, const char *name)
 {
-    return o->interface && strcmp(o->interface->name, name) == 0;
+    if (o->interface && strcmp(o->interface->name, name) == 0)
+        return o->interface;
+    return o->extra && strcmp(o->extra->name, name) == 0 ? o->extra : NULL;
 }
 
 static int reply_get(struct sim_object *o, sd_bus_message *call)
@@ -339,9 +383,10 @@ static int reply_get(struct sim_object *o, sd_bus_message *call)
 
     if (r < 0)
         return r;
-    if (!has_interface(o, interface))
+    const struct sim_interface *i = find_interface(o, interface);
+    if (!i)
         return fail_format(o->bluez, call, INVALID_ARGS, "No such interface '*'", interface);
-    const struct sim_property *p = find_property(o, name);
+    const struct sim_property *p = find_property(i, name);
     if (!p || !property_exists(o, p))
         return fail_format(o->bluez, call, INVALID_ARGS, "No such property '*'", name);
     r = sd_bus_message_new_method_return(call, &reply);
@@ -360,11 +405,12 @@ static int reply_get_all(struct sim_object *o, sd_bus_message *call)
 
     if (r < 0)
         return r;
-    if (!has_interface(o, interface))
+    const struct sim_interface *i = find_interface(o, interface);
+    if (!i)
         return fail_format(o->bluez, call, INVALID_ARGS, "No such interface '*'", interface);
     r = sd_bus_message_new_method_return(call, &reply);
     if (r >= 0)
-        r = append_properties(o, reply);
+        r = append_properties(o, i, reply);
     if (r >= 0)
         sim_reply(o->bluez, TAKE_PTR(reply));
     return r;
@@ -377,9 +423,10 @@ static int do_set(struct sim_object *o, sd_bus_message *call)
 
     if (r < 0)
         return r;
-    if (!has_interface(o, interface))
+    const struct sim_interface *i = find_interface(o, interface);
+    if (!i)
         return fail_format(o->bluez, call, INVALID_ARGS, "No such interface '*'", interface);
-    const struct sim_property *p = find_property(o, name);
+    const struct sim_property *p = find_property(i, name);
     if (!p)
         return fail_format(o->bluez, call, UNKNOWN_PROPERTY, "No such property '*'", name);
     if (!p->set)
@@ -454,6 +501,8 @@ static int reply_introspect(struct sim_bluez *b, struct sim_object *o, sd_bus_me
                       "introspect.dtd\">\n<node>\n");
     if (o && o->interface)
         describe_interface(o->interface, &xml);
+    if (o && o->extra)
+        describe_interface(o->extra, &xml);
     for (struct sim_object *below = b->objects; below; below = below->next)
         if (is_first_below(b, below, path))
             strbuf_printf(&xml, " <node name=\"%.*s\"/>\n", (int)part_below(below->path, path),
@@ -490,7 +539,7 @@ static int call_own_method(struct sim_object *o, sd_bus_message *m)
 {
     const char *interface = sd_bus_message_get_interface(m);
 
-    if (o->interface && (!interface || has_interface(o, interface)))
+    if (o->interface && (!interface || find_interface(o, interface) == o->interface))
         for (size_t i = 0; i < o->interface->n_methods; i++)
             if (strcmp(o->interface->methods[i].name, sd_bus_message_get_member(m)) == 0 &&
                 sd_bus_message_has_signature(m, o->interface->methods[i].signature))

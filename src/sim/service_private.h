@@ -57,6 +57,7 @@ struct sim_object {
     struct sim_bluez *bluez; /* borrowed */
     char *path;              /* owned; NULL: not on the bus */
     const struct sim_interface *interface;
+    const struct sim_interface *extra;  /* one more, which comes and goes; or NULL */
     struct sim_object *parent;          /* borrowed: told to the bus before this one; may be NULL */
     struct sim_object *previous, *next; /* all objects, in order of their birth */
     UT_hash_handle hh;
@@ -75,6 +76,8 @@ int sim_object_add(struct sim_object *o, struct sim_bluez *bluez, char *path,
                    const struct sim_interface *interface, struct sim_object *parent);
 /* Takes it off the bus; InterfacesRemoved is sent at once. Nothing if it is not on the bus. */
 void sim_object_remove(struct sim_object *o);
+/* The object's other interface appears, or goes (NULL); told at once, with what waits before it. */
+void sim_object_set_extra(struct sim_object *o, const struct sim_interface *extra);
 /* takes it off without a word, as when the daemon dies */
 void sim_object_forget(struct sim_object *o);
 static inline bool sim_object_exists(const struct sim_object *o)
@@ -235,6 +238,7 @@ struct sim_device {
     bool resolved;                  /* ServicesResolved */
     bool resolved_once;             /* its services are in the cache */
     sd_event_source *resolve_timer;
+    sd_event_source *battery_timer; /* BlueZ has read the level of its first link */
     bool disconnecting;
     bool remove_after;                    /* a RemoveDevice waits for the disconnect */
     struct sim_waiting_call *disconnects; /* owned */
@@ -267,7 +271,11 @@ struct sim_device *sim_device_of(struct sim_object *o);
 /* the methods of Device1 */
 int sim_device_connect(struct sim_object *o, sd_bus_message *m);
 int sim_device_disconnect(struct sim_object *o, sd_bus_message *m);
-extern const struct sim_interface sim_device_interface; /* in device_interface.c */
+/* in device_interface.c */
+extern const struct sim_interface sim_device_interface;
+extern const struct sim_interface sim_battery_interface; /* Battery1 */
+/* the battery level that BlueZ reads for itself, or NULL */
+struct sim_characteristic *sim_device_battery(const struct sim_device *d);
 /* RemoveDevice: replies when it is gone */
 int sim_device_remove_call(struct sim_device *d, sd_bus_message *m);
 

@@ -52,7 +52,15 @@ static const char house[] =
     "              properties: [read, write, write-without-response, notify] }\n"
     "          - { id: log, uuid: 0x2A57, value: \"0102\", properties: [read] }\n"
     "          - { id: faulty, uuid: 0x2A58, value: \"00\", properties: [read, write, notify],\n"
-    "              read_error: 0x05, write_error: 0x81, notify_error: 0x0e }\n";
+    "              read_error: 0x05, write_error: 0x81, notify_error: 0x0e }\n"
+    "  meter:\n"
+    "    address: \"C8:00:00:00:00:04\"\n"
+    "    address_type: random\n"
+    "    interval: 20ms\n"
+    "    present: false\n"
+    "    services:\n"
+    "      - uuid: 0x180F\n"
+    "        characteristics: [{ uuid: 0x2A19, value: \"32\", properties: [read] }]\n";
 
 struct fixture {
     sd_event *event;
@@ -106,6 +114,7 @@ static void describe_basic(sd_bus_message *m, char type, struct fixture *f)
     case 's':
     case 'o': strbuf_puts(&f->seen, v.text); break;
     case 'b': strbuf_puts(&f->seen, v.number ? "true" : "false"); break;
+    case 'y': strbuf_u64(&f->seen, v.u8); break;
     case 'n': strbuf_i64(&f->seen, v.i16); break;
     case 'q': strbuf_u64(&f->seen, v.u16); break;
     case 'u': strbuf_u64(&f->seen, v.u32); break;
@@ -156,7 +165,7 @@ static bool is_rssi_only(sd_bus_message *m)
 /* The lamp's strength, where an advertisement came in the same turn as something else. */
 static size_t rssi_length(const char *text, bool changed)
 {
-    static const char *const forms[] = {" RSSI -61", "RSSI -61 "};
+    static const char *const forms[] = {" RSSI -61", "RSSI -61 ", " RSSI -60", "RSSI -60 "};
 
     for (size_t i = 0; i < ARRAY_SIZE(forms) && changed; i++)
         if (strncmp(text, forms[i], strlen(forms[i])) == 0)
@@ -734,6 +743,30 @@ static void acquired_socket_has_a_value_per_packet_and_hangs_up_with_the_link(vo
               "[NotifyAcquired false] []\n");
 }
 
+#define METER HCI0 "/dev_C8_00_00_00_00_04"
+
+static void battery_comes_and_goes_beside_its_device(void **state)
+{
+    struct fixture *f = *state;
+
+    scan(f);
+    control(f, "appear meter");
+    wait_for(f, "InterfacesAdded / HCI/dev_C8_00_00_00_00_04 ");
+    send_call(f, METER, DEVICE, "Connect", "");
+    wait_for(f, "ServicesResolved true");
+    forget(f);
+    expect(f, "InterfacesAdded / HCI/dev_C8_00_00_00_00_04 [org.bluez.Battery1 [Percentage 50]]\n");
+    send_call(f, METER, PROPERTIES, "Get", "ss", "org.bluez.Battery1", "Percentage");
+    send_call(f, METER, DEVICE, "Disconnect", "");
+    expect(f, "reply 50\n"
+              "InterfacesRemoved / HCI/dev_C8_00_00_00_00_04 [org.bluez.Battery1]\n"
+              "PropertiesChanged HCI/dev_C8_00_00_00_00_04 org.bluez.Device1 [ServicesResolved "
+              "false] []\n"
+              "reply \n"
+              "PropertiesChanged HCI/dev_C8_00_00_00_00_04 org.bluez.Device1 [Connected false] "
+              "[]\n");
+}
+
 /* ---- adapters and the daemon ---- */
 
 static void switching_off_drops_links_answers_and_then_tells(void **state)
@@ -828,6 +861,7 @@ int main(void)
         TEST(notification_is_cut_to_the_mtu_and_may_be_empty),
         TEST(request_without_response_fails_when_the_link_is_lost),
         TEST(acquired_socket_has_a_value_per_packet_and_hangs_up_with_the_link),
+        TEST(battery_comes_and_goes_beside_its_device),
         TEST(switching_off_drops_links_answers_and_then_tells),
         TEST(switching_off_forgets_what_was_only_seen),
         TEST(pulled_adapter_is_off_then_alone_then_gone),
