@@ -228,6 +228,34 @@ static void print_characteristic(struct strbuf *out, const char *topic,
 
 /* ---- devices ---- */
 
+static void print_duration(struct strbuf *out, const char *before, uint64_t ms)
+{
+    strbuf_puts(out, before);
+    put_duration(out, ms);
+}
+
+static void print_connection(struct strbuf *out, const struct device_settings *device)
+{
+    const struct connection_settings *connection = &device->connection;
+
+    strbuf_puts(out, "  connected     ");
+    switch (connection->mode) {
+    case CONNECTION_MODE_PERSISTENT: strbuf_puts(out, "always\n"); return;
+    case CONNECTION_MODE_NONE: strbuf_puts(out, "never\n"); return;
+    case CONNECTION_MODE_ON_DEMAND: strbuf_puts(out, "for commands and reads"); break;
+    case CONNECTION_MODE_EVERY: print_duration(out, "every ", connection->every_ms); break;
+    case CONNECTION_MODE_WHEN_SEEN:
+        print_duration(out, "when it is heard, at most every ", connection->cooldown_ms);
+        break;
+    }
+    for (size_t i = 0; i < connection->n_until; i++)
+        strbuf_printf(out, "%s%s", i ? ", " : "; until a value of ",
+                      device->characteristics[connection->until[i]].id);
+    print_duration(out, "; lingers ", connection->linger_ms);
+    print_duration(out, "; at most ", connection->timeout_ms);
+    strbuf_putc(out, '\n');
+}
+
 static void print_match(struct strbuf *out, const struct match_settings *match)
 {
     char address[BT_ADDRESS_TEXT_SIZE], uuid[BT_UUID_TEXT_SIZE];
@@ -282,6 +310,7 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
                       device->model ? device->model : "");
     strbuf_putc(out, '\n');
     print_match(out, &device->match);
+    print_connection(out, device);
     strbuf_printf(&topic, "%s/%s", base, device->id);
     strbuf_printf(out, "  status        %s/status/availability  online | offline\n",
                   strbuf_str(&topic));

@@ -145,6 +145,82 @@ static void check_reconnect(struct reader *reader, const struct yaml_node *node,
         reader_error(reader, reconnect, "'reconnect': min is greater than max (by default 60s)");
 }
 
+/* ---- connection ---- */
+
+/* The names are looked up when the characteristics are known: resolve_until(). */
+void read_until(struct reader *reader, const struct key *key, const struct yaml_node *node,
+                void *target)
+{
+    if (node->kind != YAML_KIND_SEQUENCE || !node->n_items)
+        reader_wrong(reader, key, node, key->form);
+}
+
+static size_t find_characteristic(const struct device_settings *device, const char *id)
+{
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        if (strcmp(device->characteristics[i].id, id) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+static void resolve_until(struct reader *reader, const struct yaml_node *until,
+                          struct device_settings *device)
+{
+    struct connection_settings *connection = &device->connection;
+    char shown[SHOWN_SIZE];
+
+    connection->until = reader_array(reader, until->n_items, sizeof(*connection->until));
+    for (size_t i = 0; connection->until && i < until->n_items; i++) {
+        const struct yaml_node *item = until->items[i];
+        struct suggestion suggestion = suggestion_for(item->text ? item->text : "");
+        size_t found = item->text ? find_characteristic(device, item->text) : SIZE_MAX;
+
+        if (found != SIZE_MAX) {
+            connection->until[connection->n_until++] = found;
+            continue;
+        }
+        for (size_t j = 0; item->text && j < device->n_characteristics; j++)
+            suggestion_offer(&suggestion, device->characteristics[j].id);
+        const char *best = suggestion_best(&suggestion);
+        reader_error(reader, item, "'until': there is no characteristic %s%s%s%s",
+                     reader_show(item, shown), best ? "; did you mean '" : "", best ? best : "",
+                     best ? "'?" : "");
+    }
+}
+
+/* Which of the ways to be connected a mapping means, by its keys. */
+static void read_connection(struct reader *reader, const struct yaml_node *node,
+                            struct device_settings *device)
+{
+    static const struct {
+        const char *key;
+        enum connection_mode mode;
+    } modes[] = {{"every", CONNECTION_MODE_EVERY},
+                 {"when_seen", CONNECTION_MODE_WHEN_SEEN},
+                 {"on_demand", CONNECTION_MODE_ON_DEMAND}};
+    size_t n = 0;
+
+    if (!node || node->kind != YAML_KIND_MAPPING)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        const struct yaml_node *key = yaml_node_get(node, modes[i].key);
+        bool on = true;
+
+        if (!key || (yaml_node_is_bool(key, &on) && !on))
+            continue;
+        device->connection.mode = modes[i].mode;
+        n++;
+    }
+    if (n != 1)
+        reader_error(reader, node,
+                     "'connection' as a mapping has one of 'every', 'when_seen' and 'on_demand: "
+                     "true'%s",
+                     n ? ", not several" : "");
+    const struct yaml_node *until = yaml_node_get(node, "until");
+    if (until && until->kind == YAML_KIND_SEQUENCE && until->n_items && !reader->partial)
+        resolve_until(reader, until, device);
+}
+
 void read_device(struct reader *reader, const struct yaml_node *name, const struct yaml_node *node,
                  struct device_settings *device)
 {
@@ -164,6 +240,7 @@ void read_device(struct reader *reader, const struct yaml_node *name, const stru
         check_match(reader, name, node, &device->match);
     if (characteristics && characteristics->kind == YAML_KIND_MAPPING)
         read_characteristics(reader, characteristics, device);
+    read_connection(reader, yaml_node_get(node, "connection"), device);
     if (!reader->partial && !(characteristics && characteristics->n_items))
         reader_warning(reader, name,
                        "'%s' has no characteristics: only its status will be published",

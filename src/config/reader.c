@@ -200,6 +200,8 @@ void reader_defaults(struct reader *reader, const struct key *section, void *tar
             reader_defaults(reader, key, target);
         else if (key->fallback)
             read_simple(reader, key, &node, target);
+        if (key->type == KEY_WORD) /* what its long form has */
+            reader_defaults(reader, key, target);
     }
 }
 

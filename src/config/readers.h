@@ -16,6 +16,7 @@ DECLARE_READER(read_match_services);
 DECLARE_READER(read_match_manufacturer);
 DECLARE_READER(read_match_data);
 DECLARE_READER(read_profile_name);
+DECLARE_READER(read_until);
 /* struct characteristic_settings */
 DECLARE_READER(read_has);
 /* struct field_spec */

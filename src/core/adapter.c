@@ -184,7 +184,8 @@ void adapter_power_result(struct gateway *gateway, const struct event *event)
 static bool somebody_is_missing(const struct gateway *gateway)
 {
     for (size_t i = 0; i < gateway->n_peers; i++)
-        if (peer_wants_link(&gateway->peers[i]) && !gateway->peers[i].link_up)
+        if ((peer_wants_link(&gateway->peers[i]) && !gateway->peers[i].link_up) ||
+            contact_listens(&gateway->peers[i]))
             return true;
     return false;
 }
@@ -300,7 +301,9 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
 
         if (!fits || !peer_best_sighting(peer, adapter, heard))
             continue;
-        if (!best || peer->since_us < best->since_us)
+        /* somebody who waits for an answer goes before the rest */
+        bool asked = peer->ops, best_asked = best && best->ops;
+        if (!best || asked > best_asked || (asked == best_asked && peer->since_us < best->since_us))
             best = peer;
     }
     return best;

@@ -77,7 +77,11 @@ static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const 
         gateway_arm(gateway, op->queue_us);
     }
     append(peer, op);
-    ops_run(peer);
+    if (peer->state == PEER_STATE_ONLINE)
+        ops_run(peer);
+    else
+        contact_begin(peer);
+    contact_activity(peer);
 }
 
 void ops_read(struct peer *peer, uint32_t entry, struct command *command)
@@ -264,6 +268,7 @@ void ops_result(struct peer *peer, const struct event *event)
     }
     op_free(op);
     ops_run(peer);
+    contact_activity(peer);
 }
 
 void ops_link_lost(struct peer *peer)

@@ -53,6 +53,9 @@ static const char *const reason_names[] = {
     [REASON_GATT_MISSING] = "gatt_missing",
     [REASON_SUBSCRIBE_FAILED] = "subscribe_failed",
     [REASON_STOPPING] = "stopping",
+    [REASON_IDLE] = "idle",
+    [REASON_CONTACT_TIMEOUT] = "contact_timeout",
+    [REASON_SILENT] = "silent",
 };
 
 const char *peer_state_name(enum peer_state state)
@@ -187,12 +190,13 @@ void peer_start(struct peer *peer)
         return;
     }
     peer_enter_state(peer, PEER_STATE_ABSENT, REASON_STARTING, "the gateway is starting");
+    contact_start(peer);
 }
 
 bool peer_wants_link(const struct peer *peer)
 {
     return peer->state != PEER_STATE_DISABLED && !peer->gateway->stopping &&
-           peer->settings->connection.mode == CONNECTION_MODE_PERSISTENT;
+           contact_holds_link(peer);
 }
 
 /* ---- what to do without a link ---- */
@@ -253,8 +257,11 @@ void peer_consider(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     char why[sizeof(peer->why)];
 
-    if (!peer_wants_link(peer))
+    if (!peer_wants_link(peer)) {
+        if (peer->state != PEER_STATE_DISABLED)
+            contact_say_idle(peer);
         return;
+    }
     enum reason trouble = adapter_trouble(gateway, why, sizeof(why));
     if (trouble != REASON_OK) {
         peer_enter_state(peer, PEER_STATE_ABSENT, trouble, "%s", why);
@@ -304,11 +311,13 @@ void peer_forget_link(struct peer *peer)
     peer->adapter = peer->device = 0;
     peer->wait_op = 0;
     peer->mtu = 0;
+    contact_link_ended(peer);
     peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
     for (size_t i = 0; i < peer->n_entries; i++) {
         peer->sources[i].subscribed = false;
-        peer->entries[i].read_due_us = TIME_NEVER;
+        if (peer->settings->connection.mode == CONNECTION_MODE_PERSISTENT)
+            peer->entries[i].read_due_us = TIME_NEVER;
     }
     ops_link_lost(peer);
     peer->gateway->schedule = true;
@@ -497,12 +506,14 @@ void peer_timer(struct peer *peer)
         else
             gateway_arm(gateway, peer->candidate.until_us);
     }
+    contact_timer(peer);
     timer_states(peer);
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
 
-        if (entry->read_due_us == TIME_NEVER)
-            continue;
+        if (entry->read_due_us == TIME_NEVER ||
+            (peer->state != PEER_STATE_ONLINE && entry->read_due_us <= now))
+            continue; /* what is due is read as soon as there is a link */
         if (entry->read_due_us <= now) {
             entry->read_due_us = now + MS_TO_US(entry->settings->read_every_ms);
             ops_read(peer, i, NULL);

@@ -43,6 +43,7 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
         }
     }
     entry->values++;
+    contact_value(peer, index);
     strbuf_reset(&gateway->payload);
     payload_write(&gateway->payload, settings->payload, settings->schema,
                   settings->schema ? values : NULL, data, length, gateway->now.real_us, assumed);
@@ -64,6 +65,7 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
 
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length)
 {
+    peer->value_us = peer->gateway->now.mono_us;
     for (uint32_t i = peer->sources[source].first_entry; i != NO_SOURCE; i = peer->entries[i].next)
         if (peer->entries[i].settings->subscribe)
             publish_value(peer, i, data, length, false);

@@ -313,11 +313,14 @@ static void online(struct peer *peer)
     peer->retry_us = 0;
     peer->reconnects++;
     peer->attempts = 0;
+    contact_online(peer);
     status_event(gateway, "connected", peer, "ok", "connected and subscribed");
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
 
         if (entry->settings->read_every_ms && entry->source != NO_SOURCE) {
+            if (entry->read_due_us <= gateway->now.mono_us && !entry->settings->read_on_connect)
+                ops_read(peer, i, NULL); /* it came due while there was no link */
             entry->read_due_us = gateway_in(gateway, entry->settings->read_every_ms);
             gateway_arm(gateway, entry->read_due_us);
         }
@@ -325,6 +328,7 @@ static void online(struct peer *peer)
             ops_read(peer, i, NULL);
     }
     ops_run(peer);
+    contact_activity(peer);
 }
 
 static void subscribe_next(struct peer *peer)

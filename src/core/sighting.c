@@ -82,6 +82,8 @@ void peer_device(struct peer *peer, const struct device_info *info)
         heard(peer, sighting, info);
     if (info->connected != sighting->connected)
         peer_link(peer, info->adapter, info->device, info->connected);
+    if (info->heard)
+        contact_heard(peer);
     if (info->heard && peer->state == PEER_STATE_ABSENT)
         peer_consider(peer);
 }

@@ -72,7 +72,7 @@ static void key_uint(struct json_writer *w, const char *key, uint64_t value)
 
 static void publish_availability(struct peer *peer)
 {
-    bool available = peer->state == PEER_STATE_ONLINE;
+    bool available = contact_available(peer);
 
     if (peer->availability_known && peer->available == available)
         return;

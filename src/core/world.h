@@ -6,6 +6,7 @@
  *   gateway  dispatches events, talks to the broker's side, announces, stops
  *   adapter  which adapter is used, power, scanning, and the connector: who connects next
  *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
+ *   contact  peers that are not held all the time: when, and how long
  *   ops      a peer's queue of GATT reads and writes, one at a time
  *   command  what a person or program asked for; exactly one answer each
  *   publish  bytes of a characteristic to an MQTT message
@@ -125,6 +126,9 @@ enum reason {
     REASON_GATT_MISSING,
     REASON_SUBSCRIBE_FAILED,
     REASON_STOPPING,
+    REASON_IDLE,
+    REASON_CONTACT_TIMEOUT,
+    REASON_SILENT,
 };
 
 /* A peer's object at one adapter. */
@@ -248,6 +252,16 @@ struct peer {
     struct gatt_op *ops;    /* owned; waiting, first in first out */
     size_t n_ops;
     struct gatt_op *op; /* owned; running */
+
+    /* peers that are not held all the time */
+    bool contact;              /* one is going on */
+    uint64_t contact_due_us;   /* `every`: the next one */
+    uint64_t contact_limit_us; /* the present one ends by then */
+    uint64_t linger_us;        /* ... or then, when nothing happens */
+    uint64_t cooldown_us;      /* when_seen: not before */
+    uint64_t contact_us;       /* when the link was good last; 0: never */
+    uint64_t value_us;         /* the last notification on this link */
+    uint64_t until;            /* entries whose value is awaited, a bit each */
 
     bool link_dirty;
     bool availability_known, available; /* as published last */
@@ -392,6 +406,20 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting);
 void peer_bind(struct peer *peer); /* the best candidate it is */
 /* the best sighting for a connection; heard only, or any object */
 const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard);
+
+/* contact.c */
+void contact_start(struct peer *peer);
+bool contact_holds_link(const struct peer *peer); /* a link is wanted now */
+bool contact_listens(const struct peer *peer);    /* no link, but wants to be heard */
+void contact_say_idle(struct peer *peer);
+void contact_begin(struct peer *peer);
+void contact_heard(struct peer *peer);
+void contact_online(struct peer *peer);
+void contact_activity(struct peer *peer); /* an operation ended: is anything left to do? */
+void contact_value(struct peer *peer, uint32_t entry);
+void contact_link_ended(struct peer *peer);
+bool contact_available(const struct peer *peer);
+void contact_timer(struct peer *peer);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {

@@ -1,0 +1,242 @@
+/*
+ * Peers that are not held all the time: when a contact begins, what it waits for, when it ends, and
+ * how long its last one counts as being available. Also the watch over subscriptions that fell
+ * silent.
+ *
+ * A contact begins with a command or a due read (on_demand), when its time has come (every), or
+ * when the peer is heard (when_seen; a command begins one in every mode). It ends when nothing is
+ * queued, every characteristic of `until` has had a value and nothing was done for `linger`; or at
+ * `timeout`. Must not know how a link is made.
+ */
+#include "core/world.h"
+
+#include <stdio.h>
+
+static bool held(const struct peer *peer)
+{
+    return peer->settings->connection.mode == CONNECTION_MODE_PERSISTENT;
+}
+
+bool contact_holds_link(const struct peer *peer)
+{
+    return held(peer) || peer->contact;
+}
+
+bool contact_listens(const struct peer *peer)
+{
+    return peer->settings->connection.mode == CONNECTION_MODE_WHEN_SEEN &&
+           peer->state == PEER_STATE_IDLE;
+}
+
+void contact_say_idle(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    const struct connection_settings *settings = &peer->settings->connection;
+    char text[64] = "";
+
+    switch (settings->mode) {
+    case CONNECTION_MODE_ON_DEMAND:
+        snprintf(text, sizeof(text), "connects when it is asked for");
+        break;
+    case CONNECTION_MODE_EVERY: {
+        char at[TIME_RFC3339_SIZE];
+        int64_t in_us = (int64_t)(peer->contact_due_us - gateway->now.mono_us);
+        time_format_rfc3339(gateway->now.real_us + (peer->contact_due_us ? in_us : 0), at);
+        snprintf(text, sizeof(text), "connects again at %.5s UTC", at + 11);
+        break;
+    }
+    case CONNECTION_MODE_WHEN_SEEN:
+        snprintf(text, sizeof(text), "connects when it is heard");
+        break;
+    case CONNECTION_MODE_NONE:
+    case CONNECTION_MODE_PERSISTENT: snprintf(text, sizeof(text), "is not connected"); break;
+    }
+    peer_enter_state(peer, PEER_STATE_IDLE, REASON_IDLE, "%s", text);
+}
+
+void contact_start(struct peer *peer)
+{
+    peer->contact_due_us = peer->linger_us = peer->contact_limit_us = TIME_NEVER;
+    if (peer->settings->connection.mode == CONNECTION_MODE_EVERY) {
+        peer->contact_due_us = peer->gateway->now.mono_us;
+        gateway_arm(peer->gateway, peer->contact_due_us);
+    }
+    for (uint32_t i = 0; !held(peer) && i < peer->n_entries; i++)
+        if (peer->entries[i].settings->read_every_ms) {
+            peer->entries[i].read_due_us = peer->gateway->now.mono_us;
+            gateway_arm(peer->gateway, peer->entries[i].read_due_us);
+        }
+}
+
+void contact_begin(struct peer *peer)
+{
+    const struct connection_settings *settings = &peer->settings->connection;
+    struct gateway *gateway = peer->gateway;
+
+    if (held(peer) || peer->contact || peer->state == PEER_STATE_DISABLED || gateway->stopping)
+        return;
+    peer->contact = true;
+    peer->contact_limit_us =
+        settings->timeout_ms ? gateway_in(gateway, settings->timeout_ms) : TIME_NEVER;
+    gateway_arm(gateway, peer->contact_limit_us);
+    if (settings->mode == CONNECTION_MODE_EVERY)
+        peer->contact_due_us = gateway_in(gateway, settings->every_ms);
+    peer->retry_us = 0;
+    peer->blind_us = 0;
+    if (peer->state == PEER_STATE_IDLE)
+        peer_consider(peer);
+}
+
+void contact_heard(struct peer *peer)
+{
+    if (contact_listens(peer) && peer->cooldown_us <= peer->gateway->now.mono_us)
+        contact_begin(peer);
+}
+
+/* ---- during a contact ---- */
+
+static void end(struct peer *peer, enum reason reason, const char *why)
+{
+    peer->contact = false;
+    peer->linger_us = peer->contact_limit_us = TIME_NEVER;
+    peer->cooldown_us = gateway_in(peer->gateway, peer->settings->connection.cooldown_ms);
+    if (peer->link_up || peer->state == PEER_STATE_CONNECTING)
+        peer_disconnect(peer, reason, false, false, why);
+    else
+        peer_consider(peer);
+}
+
+/* Nothing left to do: let go after `linger`. */
+void contact_activity(struct peer *peer)
+{
+    if (!peer->contact || peer->state != PEER_STATE_ONLINE)
+        return;
+    if (peer->op || peer->ops || peer->until) {
+        peer->linger_us = TIME_NEVER;
+        return;
+    }
+    peer->linger_us = gateway_in(peer->gateway, peer->settings->connection.linger_ms);
+    gateway_arm(peer->gateway, peer->linger_us);
+}
+
+void contact_online(struct peer *peer)
+{
+    const struct connection_settings *settings = &peer->settings->connection;
+    struct gateway *gateway = peer->gateway;
+
+    peer->contact_us = gateway->now.mono_us;
+    peer->value_us = gateway->now.mono_us;
+    if (peer->settings->silence_ms)
+        gateway_arm(gateway, gateway_in(gateway, peer->settings->silence_ms));
+    if (held(peer))
+        return;
+    peer->until = 0;
+    for (size_t i = 0; i < settings->n_until; i++)
+        if (peer->entries[settings->until[i]].source != NO_SOURCE)
+            peer->until |= 1ULL << settings->until[i];
+}
+
+void contact_value(struct peer *peer, uint32_t entry)
+{
+    if (!(peer->until & 1ULL << entry))
+        return;
+    peer->until &= ~(1ULL << entry);
+    if (!peer->until)
+        contact_activity(peer);
+}
+
+void contact_link_ended(struct peer *peer)
+{
+    if (peer->online_us)
+        peer->contact_us = peer->gateway->now.mono_us;
+    peer->until = 0;
+    peer->linger_us = TIME_NEVER;
+}
+
+/* ---- availability ---- */
+
+static uint64_t availability_ms(const struct peer *peer)
+{
+    const struct device_settings *settings = peer->settings;
+
+    if (settings->availability_timeout_ms)
+        return settings->availability_timeout_ms;
+    if (settings->connection.mode == CONNECTION_MODE_EVERY)
+        return settings->connection.every_ms * 5 / 2;
+    return 25ULL * 3600 * 1000;
+}
+
+bool contact_available(const struct peer *peer)
+{
+    if (peer->state == PEER_STATE_ONLINE)
+        return true;
+    if (held(peer) || peer->state == PEER_STATE_DISABLED || !peer->contact_us)
+        return false;
+    return peer->gateway->now.mono_us - peer->contact_us < MS_TO_US(availability_ms(peer));
+}
+
+/* ---- time ---- */
+
+static void timer_silence(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    bool subscribed = false;
+
+    if (!peer->settings->silence_ms || peer->state != PEER_STATE_ONLINE)
+        return;
+    for (size_t i = 0; i < peer->n_entries; i++)
+        subscribed |= peer->sources[i].subscribed;
+    uint64_t due = peer->value_us + MS_TO_US(peer->settings->silence_ms);
+    if (!subscribed)
+        return;
+    if (due > gateway->now.mono_us) {
+        gateway_arm(gateway, due);
+        return;
+    }
+    actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                "subscribed, but silent for too long: connecting anew");
+    status_event(gateway, "disconnected", peer, "silent", "subscribed, but silent for too long");
+    peer_disconnect(peer, REASON_SILENT, false, false, "subscribed, but silent for too long");
+}
+
+static void timer_availability(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+
+    if (held(peer) || !peer->contact_us || peer->state == PEER_STATE_ONLINE)
+        return;
+    uint64_t end_us = peer->contact_us + MS_TO_US(availability_ms(peer));
+    if (end_us > gateway->now.mono_us)
+        gateway_arm(gateway, end_us);
+    else if (peer->available)
+        peer->link_dirty = gateway->links_dirty = true;
+}
+
+void contact_timer(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    uint64_t now = gateway->now.mono_us;
+
+    timer_silence(peer);
+    timer_availability(peer);
+    if (held(peer))
+        return;
+    if (peer->contact && peer->contact_limit_us <= now)
+        end(peer, REASON_CONTACT_TIMEOUT, "the contact took longer than its `timeout`");
+    else if (peer->contact && peer->linger_us <= now)
+        end(peer, REASON_IDLE, "the contact is over");
+    if (peer->contact_due_us <= now) {
+        contact_begin(peer);             /* one that goes on still is not begun twice, */
+        if (peer->contact_due_us <= now) /* but the next one has its time */
+            peer->contact_due_us = gateway_in(gateway, peer->settings->connection.every_ms);
+    }
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        if (peer->settings->connection.mode == CONNECTION_MODE_ON_DEMAND &&
+            peer->entries[i].read_due_us <= now)
+            contact_begin(peer);
+    gateway_arm(gateway, peer->contact_due_us);
+    gateway_arm(gateway, peer->contact_limit_us);
+    gateway_arm(gateway, peer->linger_us);
+    if (contact_listens(peer) && peer->cooldown_us > now)
+        gateway_arm(gateway, peer->cooldown_us);
+}

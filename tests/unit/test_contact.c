@@ -1,0 +1,236 @@
+/* Peers that are not held all the time: when they are contacted, and when they are let go. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "helper_world.h"
+
+#define D0 100u
+
+static struct world *begin(struct connection_settings connection)
+{
+    struct world *world = world_new(1);
+
+    world->settings.devices[0].connection = connection;
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    return world;
+}
+
+static struct peer *peer_of(struct world *world)
+{
+    return &world->gateway->peers[0];
+}
+
+/* from the advertisement to online */
+static void come_online(struct world *world)
+{
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+}
+
+static void let_go(struct world *world)
+{
+    const struct action disconnect = *world_expect(world, ACTION_DISCONNECT);
+
+    world_answer(world, &disconnect, BT_STATUS_OK);
+    world_link(world, D0, false);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    assert_int_equal(peer_of(world)->failures, 0);
+}
+
+static void on_demand_connects_for_a_command_and_lets_go_after_linger(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 5000, .timeout_ms = 60000});
+
+    assert_null(world_find(world, ACTION_SCAN_START, NULL)); /* nobody is wanted: no scan */
+    world_hear(world, 0, D0);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"state\":\"idle\""));
+    world_clear(world);
+    world_message(world, "g/d0/lamp/set", "7", false);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    assert_non_null(strstr(world_published(world, "g/d0/lamp/result"), "\"status\":\"ok\""));
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 4900);
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 200);
+    let_go(world);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    world_free(world);
+}
+
+static void due_read_makes_a_contact_on_demand(void **state)
+{
+    struct world *world = world_new(1);
+
+    world->settings.devices[0].connection = (struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000};
+    world->settings.devices[0].characteristics[1].read_every_ms = 600000;
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    for (int i = 0; i < 3; i++) {
+        world_clear(world);
+        world_advance(world, i ? 600000 : 10);
+        come_online(world);
+        world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+        assert_non_null(world_published(world, "g/d0/lamp"));
+        world_advance(world, 1100);
+        let_go(world);
+        assert_int_equal(world_count(world, ACTION_READ), 1);
+    }
+    world_free(world);
+}
+
+static void every_contact_waits_for_its_values_and_the_next_comes_in_time(void **state)
+{
+    size_t *until = calloc(1, sizeof(*until));
+    struct world *world = begin((struct connection_settings){.mode = CONNECTION_MODE_EVERY,
+                                                             .every_ms = 1800000,
+                                                             .linger_ms = 5000,
+                                                             .timeout_ms = 60000,
+                                                             .until = until,
+                                                             .n_until = 1});
+    struct peer *peer = peer_of(world);
+
+    for (int i = 0; i < 3; i++) {
+        world_advance(world, 10);
+        come_online(world);
+        const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+        world_advance(world, 20000); /* `level` has not had a value yet: it stays */
+        assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+        world_value(world, &subscribe, "\x05", 1);
+        world_advance(world, 5100);
+        let_go(world);
+        assert_non_null(strstr(peer->why, "connects again at"));
+        world_clear(world);
+        world_advance(world, 1770000);
+        assert_null(world_find(world, ACTION_CONNECT, NULL));
+        assert_null(world_published(world, "g/d0/status/availability")); /* no flapping */
+        world_advance(world, 5000);
+        assert_true(peer->contact);
+    }
+    world_free(world);
+}
+
+static void contact_that_takes_too_long_is_ended_and_the_next_one_tried(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_EVERY, .every_ms = 600000, .linger_ms = 5000, .timeout_ms = 30000});
+
+    world_advance(world, 31000); /* never heard */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    world_clear(world);
+    world_advance(world, 570000);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ABSENT);
+    world_hear(world, 0, D0);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void when_seen_connects_once_per_cooldown(void **state)
+{
+    struct world *world = begin((struct connection_settings){.mode = CONNECTION_MODE_WHEN_SEEN,
+                                                             .cooldown_ms = 60000,
+                                                             .linger_ms = 1000,
+                                                             .timeout_ms = 30000});
+
+    assert_non_null(world_find(world, ACTION_SCAN_START, NULL)); /* it must be heard */
+    come_online(world);
+    world_advance(world, 1100);
+    let_go(world);
+    world_clear(world);
+    world_hear(world, 0, D0);
+    world_advance(world, 30000);
+    world_hear(world, 0, D0);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_advance(world, 31000);
+    world_hear(world, 0, D0);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void sleeper_is_offline_when_its_contacts_fail_for_long(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_EVERY, .every_ms = 600000, .linger_ms = 1000, .timeout_ms = 30000});
+
+    world_advance(world, 10);
+    come_online(world);
+    world_advance(world, 1100);
+    let_go(world);
+    world_advance(world, 1400000);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    world_advance(world, 200000); /* 2.5 times `every` */
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_free(world);
+}
+
+static void silent_subscription_is_made_anew(void **state)
+{
+    struct world *world = world_new(1);
+
+    world->settings.devices[0].silence_ms = 120000;
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_online(world, 0);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    world_clear(world);
+    for (int i = 0; i < 5; i++) {
+        world_advance(world, 100000);
+        world_value(world, &subscribe, "\x05", 1);
+    }
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 121000);
+    world_answer(world, world_expect(world, ACTION_DISCONNECT), BT_STATUS_OK);
+    world_link(world, D0, false);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void peer_that_somebody_waits_for_connects_before_the_others(void **state)
+{
+    struct world *world = world_new(3);
+
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_clear(world);
+    world_message(world, "g/d2/lamp/set", "1", false);
+    world_hear(world, 0, 100);
+    const struct action *first = world_expect(world, ACTION_CONNECT);
+    world_hear(world, 1, 101);
+    world_hear(world, 2, 102);
+    world_link(world, 100, true);
+    assert_int_equal(world_find(world, ACTION_CONNECT, first)->device, 102);
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_demand_connects_for_a_command_and_lets_go_after_linger),
+        cmocka_unit_test(due_read_makes_a_contact_on_demand),
+        cmocka_unit_test(every_contact_waits_for_its_values_and_the_next_comes_in_time),
+        cmocka_unit_test(contact_that_takes_too_long_is_ended_and_the_next_one_tried),
+        cmocka_unit_test(when_seen_connects_once_per_cooldown),
+        cmocka_unit_test(sleeper_is_offline_when_its_contacts_fail_for_long),
+        cmocka_unit_test(silent_subscription_is_made_anew),
+        cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
