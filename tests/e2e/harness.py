@@ -25,11 +25,14 @@ import threading
 import time
 
 import paho.mqtt.client as paho
+import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GATT2MQTT = shlex.split(os.environ.get("GATT2MQTT", os.path.join(ROOT, "build/dev/src/gatt2mqtt")))
 SLACK = float(os.environ.get("E2E_SLACK", "1"))
 OUTAGE = float(os.environ.get("E2E_OUTAGE", "30"))
+
+variant = pytest.mark.variant  # see pytest.ini
 
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

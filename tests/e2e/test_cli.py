@@ -6,8 +6,10 @@ import subprocess
 
 import pytest
 
-from harness import GATT2MQTT, ROOT, SLACK
+from harness import GATT2MQTT, ROOT, SLACK, variant
 from world import peripherals, settings
+
+pytestmark = variant
 
 
 def run(*arguments, **env):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import SLACK, wait_until
+from harness import SLACK, variant, wait_until
 from world import (ADDRESS, AVAILABILITY, LINK, METER, OTHER_AVAILABILITY, STREAM, Live,
                    peripherals, settings, topic, uuid)
 
@@ -111,6 +111,7 @@ def test_notifications_go_on_in_order_after_a_lost_link(live):
     assert [each.json["value"] for each in messages] == list(range(1, 41))
 
 
+@variant
 @pytest.mark.parametrize("match", [{"service": uuid(1)}, {"name": "Met*"},
                                    {"name": "Meter", "min_rssi": -70}], ids=str)
 def test_a_peripheral_is_found_by_what_it_advertises(house, match):
@@ -126,6 +127,7 @@ def test_a_peripheral_is_found_by_what_it_advertises(house, match):
     assert link.json["address"] == ADDRESS
 
 
+@variant
 def test_a_peripheral_too_weak_is_left_alone(house):
     broker = house.broker()
     recorder = house.recorder(broker.port)

@@ -16,7 +16,9 @@ import uuid
 
 import pytest
 
-from harness import GATT2MQTT, ROOT, SLACK, reporting_into, reports, wait_until
+from harness import GATT2MQTT, ROOT, SLACK, reporting_into, reports, variant, wait_until
+
+pytestmark = variant
 
 
 def own_terminal():
