@@ -5,6 +5,7 @@
 #include "version.h"
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,53 @@ static int usage(void)
     return CLI_USAGE;
 }
 
+static bool set_log_level(const char *text)
+{
+    enum log_level level;
+
+    if (!log_level_parse(text, &level)) {
+        fprintf(stderr, "gatt2mqtt: --log-level is error, warning, info or debug, not '%s'\n",
+                text);
+        return false;
+    }
+    log_set_level(level);
+    return true;
+}
+
+/*
+ * The common options may stand behind the command, too: takes them out of argv, so that the command
+ * sees its own only. Returns how many arguments are left, or -1.
+ */
+static int take_common(struct cli_options *options, int argc, char **argv)
+{
+    int n = 0;
+
+    for (int i = 0; i < argc; i++) {
+        const char *argument = argv[i];
+        bool is_config = strcmp(argument, "-c") == 0 || strcmp(argument, "--config") == 0;
+        bool is_level = strcmp(argument, "--log-level") == 0;
+
+        if (i == 0 || !(is_config || is_level || strncmp(argument, "--config=", 9) == 0 ||
+                        strncmp(argument, "--log-level=", 12) == 0)) {
+            argv[n++] = argv[i];
+            continue;
+        }
+        const char *value = is_config || is_level ? argv[++i] : strchr(argument, '=') + 1;
+        if (!value) {
+            fprintf(stderr, "gatt2mqtt: %s needs a value\n", argument);
+            return -1;
+        }
+        if (is_level || strncmp(argument, "--log", 5) == 0) {
+            if (!set_log_level(value))
+                return -1;
+        } else {
+            options->config = value;
+        }
+    }
+    argv[n] = NULL;
+    return n;
+}
+
 int cli_main(int argc, char **argv)
 {
     enum { OPT_LOG_LEVEL = 256, OPT_VERSION };
@@ -63,7 +111,6 @@ int cli_main(int argc, char **argv)
         .config =
             from_environment && *from_environment ? from_environment : "/etc/gatt2mqtt/config.yaml",
     };
-    enum log_level level;
     int c;
 
     signal(SIGPIPE, SIG_IGN); /* Paho writes to sockets that may be gone */
@@ -71,13 +118,8 @@ int cli_main(int argc, char **argv)
         switch (c) {
         case 'c': options.config = optarg; break;
         case OPT_LOG_LEVEL:
-            if (!log_level_parse(optarg, &level)) {
-                fprintf(stderr,
-                        "gatt2mqtt: --log-level is error, warning, info or debug, not '%s'\n",
-                        optarg);
+            if (!set_log_level(optarg))
                 return usage();
-            }
-            log_set_level(level);
             break;
         case 'h': print_help(stdout); return CLI_OK;
         case OPT_VERSION:
@@ -91,9 +133,12 @@ int cli_main(int argc, char **argv)
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         if (strcmp(argv[optind], commands[i].name) == 0) {
-            int first = optind;
+            char **arguments = argv + optind;
+            int n = take_common(&options, argc - optind, arguments);
+            if (n < 0)
+                return usage();
             optind = 0; /* GNU getopt: start over, for the subcommand's own options */
-            return commands[i].run(&options, argc - first, argv + first);
+            return commands[i].run(&options, n, arguments);
         }
     fprintf(stderr, "gatt2mqtt: there is no command '%s'\n", argv[optind]);
     return usage();

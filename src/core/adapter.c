@@ -3,7 +3,10 @@
  * adapter (a second LE Create Connection would fail in the kernel): the token goes to peers that
  * were heard, first come first served; a blind attempt (the peer's object is known, but it was not
  * heard) waits until nobody else wants the token and gives way when somebody does. The scan is on
- * while somebody is missing and stays on while connecting: the kernel pauses it itself.
+ * while somebody is missing, but pauses for a Connect to a peer that was heard: an active scan
+ * reports a peer once in 10.24 s, and the kernel connects on a report, so that on Linux 6.1 a
+ * Connect during it was seen to take 5 to 14 s, and 0.3 to 0.5 s without it. A blind attempt leaves
+ * it on: the first report of the peer connects, and others can be heard.
  */
 #include "core/world.h"
 
@@ -203,11 +206,22 @@ static void scan_ask(struct gateway *gateway, struct adapter *adapter, bool on)
     gateway_arm(gateway, adapter->scan_answer_us);
 }
 
+/* a Connect to a peer that was heard is on its way */
+static bool wants_quiet(const struct gateway *gateway, const struct adapter *adapter)
+{
+    if (adapter->connector == NO_PEER)
+        return false;
+    const struct peer *holder = &gateway->peers[adapter->connector];
+    return holder->state == PEER_STATE_CONNECTING && !holder->blind;
+}
+
 static void scan(struct gateway *gateway, struct adapter *adapter)
 {
     uint64_t now = gateway->now.mono_us;
 
-    if (somebody_is_missing(gateway)) {
+    if (wants_quiet(gateway, adapter)) {
+        adapter->scan_idle_us = TIME_NEVER;
+    } else if (somebody_is_missing(gateway)) {
         adapter->scan_idle_us = TIME_NEVER;
         if (adapter->scan != SCAN_STATE_OFF)
             return;
@@ -328,6 +342,8 @@ static void connect_next(struct gateway *gateway, struct adapter *adapter)
     if (!peer)
         return;
     adapter->connector = peer->index;
+    if (heard && (adapter->scan == SCAN_STATE_ON || adapter->scan == SCAN_STATE_STARTING))
+        scan_ask(gateway, adapter, false); /* before the Connect, see above */
     peer_connect(peer, peer_best_sighting(peer, adapter->id, heard != NULL), heard == NULL);
 }
 
@@ -352,8 +368,8 @@ void adapter_schedule(struct gateway *gateway)
         power(gateway, adapter);
         if (!adapter->powered)
             continue;
-        scan(gateway, adapter);
         connect_next(gateway, adapter);
+        scan(gateway, adapter);
     }
 }
 

@@ -148,7 +148,8 @@ static void record(struct world *world, const struct action *action)
 void world_event(struct world *world, const struct event *event)
 {
     uint64_t tokens[256];
-    size_t n = 0;
+    struct action scans[4];
+    size_t n = 0, n_scans = 0;
 
     actions_reset(&world->actions);
     gateway_handle(world->gateway, world->now, event, &world->actions);
@@ -158,9 +159,22 @@ void world_event(struct world *world, const struct event *event)
         if (world->actions.list[i].type == ACTION_PUBLISH && n < ARRAY_SIZE(tokens))
             tokens[n++] = world->actions.list[i].publish.token;
     }
+    for (size_t i = 0; i < world->actions.n; i++) {
+        const struct action *action = &world->actions.list[i];
+        if ((action->type == ACTION_SCAN_START || action->type == ACTION_SCAN_STOP) &&
+            !world->mute_scan && n_scans < ARRAY_SIZE(scans))
+            scans[n_scans++] = *action;
+    }
     /* the promise that holds everywhere: who is not online says why */
     for (size_t i = 0; i < world->gateway->n_peers; i++)
         assert_true(world->gateway->peers[i].why[0]);
+    for (size_t i = 0; i < n_scans; i++) {
+        struct event done = {.type = EVENT_SCAN_RESULT,
+                             .op = scans[i].op,
+                             .adapter = scans[i].adapter,
+                             .asked.on = scans[i].type == ACTION_SCAN_START};
+        world_event(world, &done);
+    }
     for (size_t i = 0; world->acknowledge && i < n; i++) {
         struct event done = {.type = EVENT_PUBLISHED,
                              .published = {.token = tokens[i], .ok = true}};
@@ -242,12 +256,6 @@ void world_bluez_up(struct world *world)
 
     world_event(world, &adapter);
     world_event(world, &up);
-    const struct action *scan = world_find(world, ACTION_SCAN_START, NULL);
-    if (scan) {
-        struct event result = {
-            .type = EVENT_SCAN_RESULT, .op = scan->op, .adapter = ADAPTER_1, .asked.on = true};
-        world_event(world, &result);
-    }
 }
 
 void world_hear(struct world *world, size_t peer, uint32_t number)

@@ -23,6 +23,7 @@ struct world {
     char *owned[16384];
     size_t n_owned;
     bool acknowledge; /* the broker acknowledges at once */
+    bool mute_scan;   /* starting and stopping a scan is not answered */
     bool quit;
 };
 

@@ -558,14 +558,30 @@ static void scan_runs_while_somebody_is_missing_and_then_rests(void **state)
     assert_non_null(world_find(world, ACTION_SCAN_START, NULL));
     world_online(world, 0);
     world_advance(world, 10000);
-    const struct action stop = *world_expect(world, ACTION_SCAN_STOP);
-    struct event stopped = {.type = EVENT_SCAN_RESULT, .op = stop.op, .adapter = ADAPTER_1};
-    world_event(world, &stopped);
+    world_expect(world, ACTION_SCAN_STOP);
     world_clear(world);
     world_advance(world, 60000);
     assert_null(world_find(world, ACTION_SCAN_START, NULL));
     world_link(world, D0, false);
     assert_non_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_free(world);
+}
+
+static void scan_pauses_for_a_connect_and_goes_on_after_it(void **state)
+{
+    struct world *world = world_new(2);
+
+    world_start(world);
+    world_bluez_up(world);
+    world_clear(world);
+    world_hear(world, 0, D0);
+    const struct action connect = *world_expect(world, ACTION_CONNECT);
+    assert_true(world_expect(world, ACTION_SCAN_STOP) < world_expect(world, ACTION_CONNECT));
+    world_advance(world, 2000);
+    assert_null(world_find(world, ACTION_SCAN_START, NULL));
+    world_link(world, D0, true);
+    world_answer(world, &connect, BT_STATUS_OK);
+    assert_non_null(world_find(world, ACTION_SCAN_START, NULL)); /* the other is missing still */
     world_free(world);
 }
 
@@ -618,6 +634,7 @@ int main(void)
         cmocka_unit_test(object_that_does_not_exist_is_not_connected_in_a_loop),
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
+        cmocka_unit_test(scan_pauses_for_a_connect_and_goes_on_after_it),
         cmocka_unit_test(idle_gateway_sets_no_needless_timers),
     };
 
