@@ -379,19 +379,16 @@ static int check(const char *path)
 int cmd_check(const struct cli_options *options, int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"config", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     static const char usage[] = "Usage: gatt2mqtt check [-c FILE]\n"
                                 "Says what is wrong with the configuration, or what would be "
                                 "published where.\n";
-    const char *path = options->config;
     int c;
 
-    while ((c = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
         switch (c) {
-        case 'c': path = optarg; break;
         case 'h': fputs(usage, stdout); return CLI_OK;
         default: fputs(usage, stderr); return CLI_USAGE;
         }
@@ -399,5 +396,5 @@ int cmd_check(const struct cli_options *options, int argc, char **argv)
         fputs(usage, stderr);
         return CLI_USAGE;
     }
-    return check(path);
+    return check(options->config);
 }

@@ -25,6 +25,13 @@ int cmd_run(const struct cli_options *options, int argc, char **argv)
     struct settings *settings = NULL;
     int r;
 
+    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
+        puts("Usage: gatt2mqtt run [-c FILE] [--log-level LEVEL]\n"
+             "Bridges the peripherals of the configuration to MQTT, in the foreground, until "
+             "SIGTERM or "
+             "Ctrl-C.");
+        return CLI_OK;
+    }
     if (argc > 1) {
         fprintf(stderr, "gatt2mqtt run: takes no argument, got '%s'\n", argv[1]);
         return CLI_USAGE;
