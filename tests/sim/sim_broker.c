@@ -1,0 +1,324 @@
+/*
+ * The broker with its window, and the people behind it, who send commands: good ones, bad ones and
+ * ones that the broker had kept. Must not know Bluetooth.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WRITE_MARK 0x40000000u
+/* ACTION_PUBLISH may go at most this many times beyond a window that the broker gave: never */
+#define QOS0_WINDOW 16
+
+/* ---- the connection ---- */
+
+void sim_broker_up(struct sim *sim)
+{
+    struct event event = {.type = EVENT_BROKER_UP};
+
+    if (sim->broker_up)
+        return;
+    sim->broker_up = true;
+    sim->frozen = false;
+    sim->connection++;
+    sim->window = 1 + sim_below(sim, 20);
+    sim->window_qos0 = 1 + sim_below(sim, QOS0_WINDOW);
+    sim->used = sim->used_qos0 = 0;
+    sim->n_flight = 0;
+    sim->last_ack_us = 0;
+    sim->ack_us = sim_spread(sim, 500, sim->quiet ? 4000 : 100000);
+    sim->reordering = sim_chance(sim, 20);
+    sim->said_online = sim->said_devices = false;
+    sim->broker_up_us = sim->now.mono_us;
+    for (size_t i = 0; i < sim->n_devices; i++)
+        sim->peers[i].availability_handed = false;
+    event.broker_up.window = sim->window;
+    event.broker_up.window_qos0 = sim->window_qos0;
+    event.broker_up.retain_available = true;
+    event.broker_up.max_qos = 1;
+    event.broker_up.v5 = sim_chance(sim, 50);
+    sim_trace(sim, "the broker comes, window %u", sim->window);
+    sim_emit(sim, &event);
+}
+
+void sim_broker_down(struct sim *sim)
+{
+    struct event event = {.type = EVENT_BROKER_DOWN,
+                          .broker_down = {.reason = "lost", .was_up = sim->broker_up}};
+
+    sim_trace(sim, "the broker goes with %zu messages on their way", sim->n_flight);
+    sim->broker_up = false;
+    sim->connection++;
+    sim->n_flight = 0;
+    sim->used = sim->used_qos0 = 0;
+    sim_stream_broken(sim);
+    for (size_t i = 0; i < sim->n_commands; i++)
+        sim->commands[i].again = sim->commands[i].state == HANDED;
+    sim_emit(sim, &event);
+}
+
+/* ---- acknowledgements ---- */
+
+static void ack(struct sim *sim, uint64_t token, uint64_t connection)
+{
+    size_t i = 0;
+
+    if (connection != sim->connection || sim->frozen)
+        return;
+    while (i < sim->n_flight && sim->flight[i].token != token)
+        i++;
+    if (i == sim->n_flight)
+        return;
+    struct sim_flight message = sim->flight[i];
+    memmove(&sim->flight[i], &sim->flight[i + 1], (--sim->n_flight - i) * sizeof(sim->flight[0]));
+    if (message.qos)
+        sim->used--;
+    else
+        sim->used_qos0--;
+    if (message.kind == MESSAGE_VALUE)
+        sim_stream_acked(sim, message.peer, message.entry, token);
+    else if (message.kind == MESSAGE_RESULT)
+        sim->commands[message.command].state = ANSWERED;
+    bool refused = sim->refusing && sim_chance(sim, 10);
+    struct event event = {
+        .type = EVENT_PUBLISHED,
+        .published = {.token = token, .ok = !refused, .code = refused ? 0x97 : 0}};
+    sim_emit(sim, &event);
+}
+
+/* in order (MQTT 5.0 section 4.6), unless this broker has its own mind */
+static void plan_ack(struct sim *sim, uint64_t token)
+{
+    uint64_t at = sim->now.mono_us + sim_between(sim, sim->ack_us / 4, sim->ack_us);
+
+    if (!sim->reordering)
+        at = MAX_OF(at, sim->last_ack_us);
+    sim->last_ack_us = at;
+    sim_schedule(sim, at - sim->now.mono_us, ack, token, sim->connection);
+}
+
+void sim_broker_thaw(struct sim *sim)
+{
+    if (!sim->frozen)
+        return;
+    sim->frozen = false;
+    for (size_t i = 0; i < sim->n_flight; i++)
+        plan_ack(sim, sim->flight[i].token);
+}
+
+/* ---- what is published ---- */
+
+static bool number_after(const char *text, char letter, size_t below, size_t *ret_number,
+                         const char **ret_rest)
+{
+    size_t n = 0;
+
+    if (*text++ != letter || *text < '0' || *text > '9')
+        return false;
+    for (; *text >= '0' && *text <= '9'; text++)
+        n = n * 10 + (size_t)(*text - '0');
+    *ret_number = n;
+    *ret_rest = text;
+    return n < below;
+}
+
+static void bridge(struct sim *sim, const char *last, const struct action *action)
+{
+    if (strcmp(last, "devices") == 0)
+        sim->said_devices = true;
+    if (strcmp(last, "status") != 0)
+        return;
+    bool online = action->publish.length == 6;
+    if (online && !sim->said_devices)
+        sim_fail(sim, "`online` comes before the list of devices");
+    for (size_t i = 0; online && i < sim->n_devices; i++)
+        if (!sim->peers[i].availability_handed)
+            sim_fail(sim, "`online` comes before the availability of d%zu", i);
+    if (online && sim->stopping)
+        sim_fail(sim, "`online` after the stop");
+    sim->said_online |= online;
+    sim->said_offline |= !online;
+}
+
+static void result(struct sim *sim, const struct action *action, struct sim_flight *message)
+{
+    uint32_t index = 0;
+
+    message->kind = MESSAGE_RESULT;
+    if (action->publish.correlation_length != sizeof(index)) {
+        sim_fail(sim, "%s: an answer to nobody", action->publish.topic);
+        return;
+    }
+    memcpy(&index, action->publish.correlation, sizeof(index));
+    if (index >= sim->n_commands) {
+        sim_fail(sim, "%s: an answer to nobody", action->publish.topic);
+        return;
+    }
+    struct sim_command *command = &sim->commands[index];
+    if (command->state != SENT && !command->again)
+        sim_fail(sim, "command %u is answered twice: %.*s", index, (int)action->publish.length,
+                 (const char *)action->publish.payload);
+    command->state = HANDED;
+    command->again = false;
+    message->command = index;
+}
+
+static void classify(struct sim *sim, const struct action *action, struct sim_flight *message)
+{
+    const char *topic = action->publish.topic, *rest;
+
+    if (strncmp(topic, "g/bridge/gw/", 12) == 0) {
+        bridge(sim, topic + 12, action);
+        return;
+    }
+    if (strncmp(topic, "g/", 2) != 0 ||
+        !number_after(topic + 2, 'd', sim->n_devices, &message->peer, &rest)) {
+        sim_fail(sim, "published on %s", topic);
+        return;
+    }
+    if (strcmp(rest, "/status/availability") == 0) {
+        message->kind = MESSAGE_STATUS;
+        sim->peers[message->peer].availability_handed = true;
+        sim->peers[message->peer].availability = action->publish.length == 6;
+    } else if (strcmp(rest, "/status/link") == 0) {
+        message->kind = MESSAGE_STATUS;
+    } else if (strlen(rest) > 7 && strcmp(rest + strlen(rest) - 7, "/result") == 0) {
+        result(sim, action, message);
+    } else if (number_after(rest + 1, 'e', N_ENTRIES_MAX, &message->entry, &rest) && !*rest) {
+        message->kind = MESSAGE_VALUE;
+        sim_stream_handed(sim, message->peer, message->entry, action);
+    } else {
+        sim_fail(sim, "published on %s", topic);
+    }
+}
+
+static void publish(struct sim *sim, const struct action *action)
+{
+    struct sim_flight message = {.token = action->publish.token, .qos = action->publish.qos};
+    unsigned *used = message.qos ? &sim->used : &sim->used_qos0;
+
+    if (!sim->broker_up) {
+        sim_fail(sim, "published on %s without a broker", action->publish.topic);
+        return;
+    }
+    if (++*used > (message.qos ? sim->window : sim->window_qos0) || sim->n_flight == N_FLIGHT_MAX) {
+        sim_fail(sim, "more messages on their way than the window has room for");
+        return;
+    }
+    classify(sim, action, &message);
+    sim->flight[sim->n_flight++] = message;
+    if (!sim->frozen)
+        plan_ack(sim, message.token);
+}
+
+static void subscribed(struct sim *sim, uint64_t connection, uint64_t ok)
+{
+    struct event event = {
+        .type = EVENT_TOPIC_SUBSCRIBED,
+        .topic_subscribed = {.filter = "g/d0/+/set", .ok = ok, .code = ok ? 1 : 0x87}};
+
+    if (connection == sim->connection)
+        sim_emit(sim, &event);
+}
+
+void sim_broker_action(struct sim *sim, const struct action *action)
+{
+    if (action->type == ACTION_PUBLISH)
+        publish(sim, action);
+    else if (action->type == ACTION_TOPIC_SUBSCRIBE)
+        sim_schedule(sim, sim_between(sim, 1000, 50000), subscribed, sim->connection,
+                     !sim_chance(sim, 1));
+}
+
+/* ---- commands ---- */
+
+static uint32_t new_command(struct sim *sim)
+{
+    if (sim->n_commands == sim->commands_size) {
+        sim->commands_size = MAX_OF(sim->commands_size * 2, (size_t)64);
+        sim->commands = reallocarray(sim->commands, sim->commands_size, sizeof(*sim->commands));
+        if (!sim->commands)
+            abort();
+    }
+    sim->commands[sim->n_commands] = (struct sim_command){.sent_us = sim->now.mono_us};
+    sim->totals.commands++;
+    return (uint32_t)sim->n_commands++;
+}
+
+static void make_payload(struct sim *sim, uint32_t index, char *buf, size_t size)
+{
+    static const char *const bad[] = {
+        "",          "{",         "hello", "{\"value\":1e99}",     "null",
+        "{\"raw\":", "{\"a\":1}", "-1",    "[[[[[[[[[[[[[[[[[[[[", "4294967296"};
+    uint32_t value = WRITE_MARK | index;
+
+    if (sim_chance(sim, 20))
+        snprintf(buf, size, "%s", bad[sim_below(sim, ARRAY_SIZE(bad))]);
+    else if (sim_chance(sim, 20))
+        snprintf(buf, size, "{\"raw\":\"%02x%02x%02x%02x\"}", value & 0xff, value >> 8 & 0xff,
+                 value >> 16 & 0xff, value >> 24);
+    else
+        snprintf(buf, size, sim_chance(sim, 50) ? "%u" : "{\"value\":%u}", value);
+}
+
+void sim_command(struct sim *sim)
+{
+    size_t device = sim_below(sim, (uint32_t)sim->n_devices);
+    bool get = sim_chance(sim, 40), retained = sim_chance(sim, 5), nowhere = sim_chance(sim, 4);
+    char topic[64], payload[64];
+
+    if (!sim->broker_up)
+        return;
+    uint32_t index = new_command(sim);
+    make_payload(sim, index, payload, sizeof(payload));
+    if (nowhere)
+        snprintf(topic, sizeof(topic), sim_chance(sim, 50) ? "g/d%zu/e0" : "g/d9%zu/e0/set",
+                 device);
+    else
+        snprintf(topic, sizeof(topic), "g/d%zu/%s%u/%s", device, sim_chance(sim, 5) ? "no" : "e",
+                 sim_below(sim, (uint32_t)sim->settings.devices[device].n_characteristics),
+                 get                   ? "get"
+                 : sim_chance(sim, 10) ? "set/value"
+                                       : "set");
+    struct event event = {.type = EVENT_MESSAGE,
+                          .message = {.topic = topic,
+                                      .payload = payload,
+                                      .length = strlen(payload),
+                                      .qos = 1,
+                                      .retained = retained,
+                                      .correlation = &index,
+                                      .correlation_length = sizeof(index)}};
+    if (retained || nowhere)
+        sim->commands[index].state = ANSWERED; /* and never carried out */
+    if (retained)
+        sim->commands[index].n_writes = 1;
+    sim_trace(sim, "command %u: %s %s%s", index, topic, payload, retained ? " (retained)" : "");
+    sim_emit(sim, &event);
+}
+
+void sim_commands_check(struct sim *sim, uint64_t until_us)
+{
+    struct outbox_stats stats;
+
+    outbox_get_stats(sim->gateway->outbox, &stats);
+    for (size_t i = 0; i < sim->n_commands; i++)
+        if (sim->commands[i].state == SENT && sim->commands[i].sent_us < until_us && !stats.dropped)
+            sim_fail(sim, "command %zu, sent after %.3f s, was never answered", i,
+                     (double)(sim->commands[i].sent_us - sim->start_us) / 1e6);
+}
+
+/* A stop answers all that is open. */
+void sim_commands_done(struct sim *sim)
+{
+    if (sim->broker_up && outbox_is_empty(sim->gateway->outbox)) {
+        sim_commands_check(sim, TIME_NEVER);
+        sim_stream_check_empty(sim);
+        if (!sim->said_offline)
+            sim_fail(sim, "stopped without saying `offline`");
+        for (size_t i = 0; i < sim->n_devices; i++)
+            if (!sim->peers[i].availability_handed || sim->peers[i].availability)
+                sim_fail(sim, "d%zu is said to be available after the stop", i);
+    }
+}

@@ -1,0 +1,455 @@
+/*
+ * What must hold at every moment: who connects and how often, what each peer's state and reason
+ * claim, availability, queues, and that nothing is done in a hurry for nothing. Reasons may lag
+ * behind the truth for GRACE_US.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+#define GRACE_US            S_TO_US(2)
+#define HEARD_US            S_TO_US(5)  /* heard so lately, nobody may say "not heard" */
+#define IDLE_BLIND_US       S_TO_US(45) /* BLIND_RETRY_MS, and others that come first */
+#define IDLE_SCAN_US        S_TO_US(95) /* no answer, and the slow retry after it */
+#define NEEDLESS_SCAN_US    S_TO_US(45)
+#define CONNECTS_MAX        16  /* of one peer within 10 s; fast retries and early losses: 12 */
+#define ACTIONS_PER_SECOND  200 /* that are no messages */
+#define TIMERS_PER_SECOND   200
+#define WARNINGS_PER_MINUTE 240
+#define SLACK_US            S_TO_US(1)
+
+/* ---- what the world knows ---- */
+
+/* The peripheral that a peer is or must become, or NOBODY. */
+static int device_of(const struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+
+    if (peer->bound)
+        return peer->address.b[5];
+    return sim->settings.devices[i].match.n_services ? NOBODY : (int)i;
+}
+
+static bool works(const struct sim *sim, int r)
+{
+    return sim_radio_works(sim, r) && sim_radio_selected(sim, &sim->radios[r]);
+}
+
+static const struct sim_object *connecting_on(const struct sim *sim, int r)
+{
+    for (size_t d = 0; d < sim->n_devices; d++) {
+        const struct sim_object *object = &sim->objects[r][d];
+        if (object->id && object->connecting && object->connecting_until_us > sim->now.mono_us)
+            return object;
+    }
+    return NULL;
+}
+
+static size_t links_on(const struct sim *sim, int r)
+{
+    size_t n = connecting_on(sim, r) != NULL;
+
+    for (size_t i = 0; i < sim->n_devices; i++) {
+        const struct peer *peer = &sim->gateway->peers[i];
+        n += peer->link_up && peer->adapter == sim->radios[r].id;
+    }
+    return n;
+}
+
+static bool heard_within(const struct sim *sim, int d, uint64_t within_us)
+{
+    for (int r = 0; r < N_RADIOS; r++) {
+        const struct sim_object *object = &sim->objects[r][d];
+        if (works(sim, r) && sim->radios[r].discovering && object->id && object->heard_us &&
+            object->heard_us + within_us > sim->now.mono_us)
+            return true;
+    }
+    return false;
+}
+
+void sim_check_over(struct sim *sim, struct sim_object *object)
+{
+    object->connecting = false;
+}
+
+/* ---- actions ---- */
+
+static void check_connect(struct sim *sim, const struct action *action)
+{
+    struct sim_object *object = sim_object_of_id(sim, action->device);
+    struct sim_peer *peer = &sim->peers[action->op.peer];
+
+    sim->totals.connects++;
+    uint64_t *oldest = &peer->connects[peer->n_connects++ % CONNECTS_MAX];
+    if (*oldest && sim->now.mono_us - *oldest < S_TO_US(10))
+        sim_fail(sim, "d%u: %d connects within 10 s", action->op.peer, CONNECTS_MAX);
+    *oldest = sim->now.mono_us;
+    if (!object)
+        return;
+    const struct sim_object *other = connecting_on(sim, object->radio);
+    if (other)
+        sim_fail(sim, "a second Connect on one adapter: d%d, while d%d is connecting",
+                 object->device, other->device);
+    size_t linked = 0;
+    for (size_t i = 0; i < sim->n_devices; i++)
+        linked += sim->settings.devices[i].enabled && sim->gateway->peers[i].bound &&
+                  sim->objects[object->radio][device_of(sim, i)].connected;
+    if (linked >= sim->settings.bluetooth.connections)
+        sim_fail(sim, "d%d: a Connect beyond the %zu links allowed", object->device, linked);
+    object->connecting = true;
+    object->connecting_until_us = TIME_NEVER;
+}
+
+void sim_check_action(struct sim *sim, const struct action *action)
+{
+    if (action->type == ACTION_LOG) {
+        if (action->log.level <= LOG_LEVEL_WARNING &&
+            ++sim->warnings_in_minute > WARNINGS_PER_MINUTE)
+            sim_fail(sim, "the log is flooded: %s: %s", action->log.area, action->log.text);
+        return;
+    }
+    if (action->type > ACTION_REMOVE_DEVICE)
+        return;
+    if (++sim->actions_in_second > ACTIONS_PER_SECOND)
+        sim_fail(sim, "more than %d actions within a second", ACTIONS_PER_SECOND);
+    if (sim->stopping && action->type != ACTION_DISCONNECT && action->type != ACTION_SCAN_STOP)
+        sim_fail(sim, "action %d after the stop", (int)action->type);
+    if (action->op.peer >= sim->n_devices)
+        return;
+    if (action->type != ACTION_SCAN_STOP && !sim->settings.devices[action->op.peer].enabled)
+        sim_fail(sim, "d%u is switched off in the configuration and used", action->op.peer);
+    if (action->type == ACTION_CONNECT)
+        check_connect(sim, action);
+}
+
+/* ---- a peer ---- */
+
+static void check_online(struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    const struct sim_object *object = sim_object_of_id(sim, peer->device);
+    const struct device_settings *settings = &sim->settings.devices[i];
+
+    if (peer->reason != REASON_OK)
+        sim_fail(sim, "d%zu is online for the reason %s", i, reason_name(peer->reason));
+    if (!object || !object->connected || !object->told_resolved) {
+        sim_fail(sim, "d%zu is online without a link", i);
+        return;
+    }
+    for (size_t c = 0; c < sim->devices[object->device].n_chars; c++) {
+        struct bt_uuid uuid = bt_uuid_from_u16(sim->devices[object->device].chars[c].uuid);
+        for (size_t e = 0; e < settings->n_characteristics && !object->changing; e++)
+            if (settings->characteristics[e].subscribe && !object->gatt[c].missing &&
+                !object->gatt[c].told && bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
+                sim_fail(sim, "d%zu is online, but e%zu is not subscribed", i, e);
+    }
+}
+
+/* Whether what an offline peer says of itself is so. */
+static bool says_the_truth(const struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    const struct sim_object *object =
+        peer->device ? sim_object_of_id((struct sim *)sim, peer->device) : NULL;
+    int d = device_of(sim, i);
+    bool any = false, powered = false, blocked = false, failed = false;
+
+    for (int r = 0; r < N_RADIOS; r++) {
+        const struct sim_radio *radio = &sim->radios[r];
+        bool there = radio->id && sim_radio_selected(sim, radio);
+        any |= there;
+        powered |= there && radio->powered;
+        blocked |= there && radio->blocked;
+        failed |= there && (radio->scan_told_failed || radio->scan == SCAN_NO_REPLY);
+    }
+    if (peer->state == PEER_STATE_BACKOFF) /* tells of the last failure */
+        return peer->retry_us + SLACK_US > sim->now.mono_us;
+    switch ((int)peer->reason) {
+    case REASON_STARTING: return !sim->bluez_told;
+    case REASON_DISABLED: return !sim->settings.devices[i].enabled;
+    case REASON_NO_BUS:
+    case REASON_NO_BLUEZ:
+    case REASON_ACCESS_DENIED: return !sim->bluez_up;
+    case REASON_NO_ADAPTER: return sim->bluez_up && !any;
+    case REASON_ADAPTER_OFF: return any && !powered;
+    case REASON_RFKILL: return blocked && !powered;
+    case REASON_SCAN_FAILED: return failed;
+    case REASON_NOT_HEARD: return d == NOBODY || !heard_within(sim, d, HEARD_US);
+    case REASON_CONNECTING: return object && (object->connecting || object->connected);
+    case REASON_RESOLVING:
+    case REASON_CONFIGURING: return object && object->connected;
+    case REASON_STOPPING: return sim->stopping;
+    case REASON_OK: return false;
+    case REASON_NO_SLOT:
+        for (int r = 0; r < N_RADIOS; r++)
+            if (works(sim, r) && links_on(sim, r) >= sim->settings.bluetooth.connections)
+                return true;
+        return false;
+    default: return true;
+    }
+}
+
+static uint64_t longest(enum peer_state state)
+{
+    switch (state) {
+    case PEER_STATE_CONNECTING: return MS_TO_US(CONNECT_MS + CONNECT_SETTLE_MS);
+    case PEER_STATE_RESOLVING: return MS_TO_US(RESOLVE_MS);
+    case PEER_STATE_CONFIGURING: return MS_TO_US(ATTEMPT_MS);
+    case PEER_STATE_DISCONNECTING: return MS_TO_US(DISCONNECT_MS);
+    case PEER_STATE_BACKOFF: return MS_TO_US(SLOWEST_RETRY_MS);
+    case PEER_STATE_DISABLED:
+    case PEER_STATE_ABSENT:
+    case PEER_STATE_READY:
+    case PEER_STATE_PAIRING:
+    case PEER_STATE_ONLINE:
+    case PEER_STATE_IDLE: break;
+    }
+    return TIME_NEVER / 2;
+}
+
+static void check_backoff(struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    const struct device_settings *settings = &sim->settings.devices[i];
+    uint64_t min = MS_TO_US(peer->retry_slow ? SLOW_RETRY_MS : settings->reconnect_min_ms);
+    uint64_t max = MS_TO_US(peer->retry_slow ? SLOWEST_RETRY_MS : settings->reconnect_max_ms);
+    uint64_t wait = peer->retry_us - sim->now.mono_us;
+
+    if (peer->retry_us < sim->now.mono_us || wait > max ||
+        (wait < min && wait > MS_TO_US(ADVERT_RETRY_MS)))
+        sim_fail(sim, "d%zu waits for %.3f s, allowed are %.3f to %.3f", i, (double)wait / 1e6,
+                 (double)min / 1e6, (double)max / 1e6);
+}
+
+/* Could it be connected now, and nobody does? */
+static bool somebody_disconnects(const struct sim *sim, uint32_t adapter)
+{
+    for (size_t i = 0; i < sim->n_devices; i++)
+        if (sim->gateway->peers[i].state == PEER_STATE_DISCONNECTING &&
+            sim->gateway->peers[i].adapter == adapter)
+            return true;
+    return false;
+}
+
+static bool is_left_alone(const struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    int d = device_of(sim, i);
+
+    if (d == NOBODY || !peer->bound || peer->retry_us > sim->now.mono_us)
+        return false;
+    for (int r = 0; r < N_RADIOS; r++) {
+        const struct sim_object *object = &sim->objects[r][d];
+        const struct adapter *adapter = adapter_find(sim->gateway, sim->radios[r].id);
+        if (works(sim, r) && adapter && adapter->used && object->id && !connecting_on(sim, r) &&
+            links_on(sim, r) < sim->settings.bluetooth.connections &&
+            !somebody_disconnects(sim, sim->radios[r].id))
+            return true;
+    }
+    return false;
+}
+
+static void check_idle(struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    struct sim_peer *seen = &sim->peers[i];
+    bool waits = peer->state == PEER_STATE_READY || peer->state == PEER_STATE_ABSENT;
+
+    if (!waits || sim->stopping || !is_left_alone(sim, i)) {
+        seen->idle_us = 0;
+        return;
+    }
+    if (!seen->idle_us)
+        seen->idle_us = sim->now.mono_us;
+    uint64_t limit = peer->state == PEER_STATE_READY ? GRACE_US : IDLE_BLIND_US;
+    if (sim->now.mono_us - seen->idle_us > limit)
+        sim_fail(sim, "d%zu is %s (%s) and could be connected for %.1f s", i,
+                 peer_state_name(peer->state), peer->why,
+                 (double)(sim->now.mono_us - seen->idle_us) / 1e6);
+}
+
+static void check_why(struct sim *sim, size_t i)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    struct sim_peer *seen = &sim->peers[i];
+
+    if (!peer->why[0])
+        sim_fail(sim, "d%zu is %s and does not say why", i, peer_state_name(peer->state));
+    if (says_the_truth(sim, i)) {
+        seen->untrue_us = 0;
+        return;
+    }
+    if (!seen->untrue_us)
+        seen->untrue_us = sim->now.mono_us;
+    if (sim->now.mono_us - seen->untrue_us > GRACE_US)
+        sim_fail(sim, "d%zu is %s because of %s (%s): that is not true for %.1f s", i,
+                 peer_state_name(peer->state), reason_name(peer->reason), peer->why,
+                 (double)(sim->now.mono_us - seen->untrue_us) / 1e6);
+}
+
+static void check_bring_up(struct sim *sim, size_t i, const struct event *event)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    struct sim_peer *seen = &sim->peers[i];
+    bool bringing_up = peer->state == PEER_STATE_CONNECTING ||
+                       peer->state == PEER_STATE_RESOLVING || peer->state == PEER_STATE_CONFIGURING;
+
+    if (!bringing_up)
+        seen->bring_up_us = 0;
+    else if (!seen->bring_up_us || event->type == EVENT_SERVICES_CHANGED)
+        seen->bring_up_us = sim->now.mono_us;
+    else if (sim->now.mono_us - seen->bring_up_us > MS_TO_US(ATTEMPT_MS) + SLACK_US)
+        sim_fail(sim, "d%zu is being brought up for more than %d s", i, ATTEMPT_MS / 1000);
+}
+
+static void check_peer(struct sim *sim, size_t i, const struct event *event)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    struct sim_peer *seen = &sim->peers[i];
+
+    if (peer->state != seen->state || peer->reason != seen->reason) {
+        seen->untrue_us = seen->idle_us = 0;
+        if (peer->state == PEER_STATE_BACKOFF && seen->state != PEER_STATE_BACKOFF &&
+            peer->retry_us != seen->retry_us)
+            check_backoff(sim, i);
+        if (peer->state == PEER_STATE_ONLINE && seen->state != PEER_STATE_ONLINE)
+            sim->totals.onlines++;
+    }
+    if (peer->state != seen->state)
+        seen->state_us = sim->now.mono_us;
+    seen->state = peer->state;
+    seen->retry_us = peer->retry_us;
+    seen->reason = peer->reason;
+    if (peer->state == PEER_STATE_ONLINE) {
+        check_online(sim, i);
+    } else {
+        check_why(sim, i);
+        check_idle(sim, i);
+    }
+    if (sim->now.mono_us - seen->state_us > longest(peer->state) + SLACK_US)
+        sim_fail(sim, "d%zu is %s for too long", i, peer_state_name(peer->state));
+    check_bring_up(sim, i, event);
+    if (peer->n_ops > OPS_MAX)
+        sim_fail(sim, "d%zu has %zu operations waiting", i, peer->n_ops);
+    /* with room in the window nothing of it can be waiting */
+    if (sim->broker_up && !sim->reordering && sim->used < sim->window &&
+        (!seen->availability_handed || seen->availability != (peer->state == PEER_STATE_ONLINE)))
+        sim_fail(sim, "d%zu is %s, and its availability says otherwise", i,
+                 peer_state_name(peer->state));
+}
+
+/* ---- the whole ---- */
+
+static void check_scan(struct sim *sim)
+{
+    bool missing = false, scanned = false, spoiled = false, can = false;
+
+    for (size_t i = 0; i < sim->n_devices; i++)
+        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i].link_up;
+    for (int r = 0; r < N_RADIOS; r++) {
+        struct sim_radio *radio = &sim->radios[r];
+        scanned |= radio->id && radio->discovering;
+        spoiled |= radio->scan != SCAN_GOOD;
+        can |= works(sim, r);
+        if (missing || !radio->id || !radio->discovering || spoiled)
+            radio->needless_scan_us = 0;
+        else if (!radio->needless_scan_us)
+            radio->needless_scan_us = sim->now.mono_us;
+        else if (sim->now.mono_us - radio->needless_scan_us > NEEDLESS_SCAN_US)
+            sim_fail(sim, "adapter %u scans, and nobody is missing", radio->id);
+    }
+    uint64_t *idle_us = &sim->radios[0].idle_scan_us;
+    if (!missing || scanned || spoiled || !can || sim->stopping)
+        *idle_us = 0;
+    else if (!*idle_us)
+        *idle_us = sim->now.mono_us;
+    else if (sim->now.mono_us - *idle_us > IDLE_SCAN_US)
+        sim_fail(sim, "somebody is missing, and nobody scans");
+}
+
+static void check_rates(struct sim *sim, const struct event *event)
+{
+    uint64_t second = sim->now.mono_us / S_TO_US(1);
+
+    if (second != sim->second) {
+        sim->second = second;
+        sim->actions_in_second = sim->timers_in_second = 0;
+    }
+    if (second / 60 != sim->minute) {
+        sim->minute = second / 60;
+        sim->warnings_in_minute = 0;
+    }
+    if (event->type == EVENT_TIMER && ++sim->timers_in_second > TIMERS_PER_SECOND)
+        sim_fail(sim, "more than %d timers within a second", TIMERS_PER_SECOND);
+}
+
+static void check_outbox(struct sim *sim)
+{
+    const struct mqtt_settings *limits = &sim->settings.mqtt;
+    struct outbox_stats stats;
+    size_t topics = sim->n_devices * (N_ENTRIES_MAX * 2 + 2) + 5;
+
+    outbox_get_stats(sim->gateway->outbox, &stats);
+    if (stats.queued > limits->buffer_messages + topics + OUTBOX_EXTRA_MESSAGES)
+        sim_fail(sim, "%zu messages are queued", stats.queued);
+    if (stats.queued > limits->buffer_messages + topics && !stats.dropped)
+        sim_fail(sim, "%zu messages are queued, none was dropped", stats.queued);
+}
+
+void sim_check_event(struct sim *sim, const struct event *event)
+{
+    check_rates(sim, event);
+    for (size_t i = 0; i < sim->n_devices && !sim->failed; i++)
+        check_peer(sim, i, event);
+    check_scan(sim);
+    check_outbox(sim);
+}
+
+/* ---- after the last fault ---- */
+
+static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
+{
+    const struct peer *peer = &sim->gateway->peers[i];
+    int d = device_of(sim, i);
+
+    return !sim->settings.devices[i].enabled || d == NOBODY || !sim->devices[d].present ||
+           (!slow_too && peer->retry_slow && peer->retry_us > sim->now.mono_us - S_TO_US(60));
+}
+
+static void check_complete(struct sim *sim, size_t i)
+{
+    const struct device_settings *settings = &sim->settings.devices[i];
+    const struct peer *peer = &sim->gateway->peers[i];
+
+    for (size_t e = 0; e < settings->n_characteristics; e++)
+        if (peer->entries[e].missing)
+            sim_fail(sim, "d%zu is online again, but e%zu is missing: %s", i, e,
+                     peer->entries[e].missing);
+}
+
+void sim_check_recovered(struct sim *sim, bool slow_too)
+{
+    size_t wanted = 0, online = 0, missing = sim->n_devices;
+
+    if (!sim->quiet || sim->stopping)
+        return;
+    for (size_t i = 0; i < sim->n_devices; i++) {
+        if (is_excused(sim, i, slow_too))
+            continue;
+        wanted++;
+        if (sim->gateway->peers[i].state == PEER_STATE_ONLINE) {
+            online++;
+            check_complete(sim, i);
+        } else {
+            missing = i;
+        }
+    }
+    if (online < MIN_OF(wanted, sim->settings.bluetooth.connections)) {
+        const struct peer *peer = &sim->gateway->peers[missing];
+        sim_fail(sim, "%.0f s after the last fault d%zu is still %s: %s",
+                 (double)(sim->now.mono_us - sim->quiet_us) / 1e6, missing,
+                 peer_state_name(peer->state), peer->why);
+    }
+    sim_commands_check(sim, sim->quiet_us);
+    sim_stream_check_empty(sim);
+}

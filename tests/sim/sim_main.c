@@ -1,0 +1,178 @@
+/* The program: which seeds, for how long; a line per failure that repeats it, and a summary. */
+#include "sim.h"
+#include "util/num.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define LINES_KEPT 60
+
+struct plan {
+    const char *program;
+    uint64_t from, to;
+    uint64_t minutes;
+    uint64_t fresh_s; /* random seeds for so long */
+    bool trace;
+    size_t failures, runs;
+    struct sim_totals sum;
+};
+
+static void usage(FILE *out)
+{
+    fputs("Usage: sim_gateway [--seeds FROM-TO] [--fresh SECONDS] [--minutes N] [--trace]\n"
+          "Runs the core against a simulated world: for each seed one, 60 virtual minutes long.\n"
+          "  --seeds FROM-TO   these seeds (default 1-100)\n"
+          "  --fresh SECONDS   random seeds instead, for so long\n"
+          "  --minutes N       the length of a run\n"
+          "  --trace           print what happens\n",
+          out);
+}
+
+static void add(struct sim_totals *sum, const struct sim_totals *one)
+{
+    sum->events += one->events;
+    sum->actions += one->actions;
+    sum->connects += one->connects;
+    sum->onlines += one->onlines;
+    sum->notifications += one->notifications;
+    sum->values += one->values;
+    sum->commands += one->commands;
+    sum->faults += one->faults;
+    sum->phases += one->phases;
+    sum->duplicates += one->duplicates;
+    sum->skipped += one->skipped;
+    sum->worst_recovery_us = MAX_OF(sum->worst_recovery_us, one->worst_recovery_us);
+}
+
+static struct sim *run(const struct plan *plan, uint64_t seed, size_t keep_lines)
+{
+    struct sim *sim = calloc(1, sizeof(*sim));
+
+    if (!sim)
+        abort();
+    sim->options = (struct sim_options){.seed = seed,
+                                        .length_us = MIN_TO_US(plan->minutes),
+                                        .trace = plan->trace,
+                                        .keep_lines = keep_lines};
+    sim_run(sim);
+    return sim;
+}
+
+static void report(const struct plan *plan, uint64_t seed)
+{
+    struct sim *sim = run(plan, seed, plan->trace ? 0 : LINES_KEPT);
+
+    for (size_t i = sim->n_lines > LINES_KEPT ? sim->n_lines - LINES_KEPT : 0; i < sim->n_lines;
+         i++)
+        printf("    %s\n", sim->lines[i % LINES_KEPT]);
+    for (size_t i = 0; sim->lines && i < LINES_KEPT; i++)
+        free(sim->lines[i]);
+    free(sim->lines);
+    printf("seed %" PRIu64 " failed %s\n  repeat: %s --seeds %" PRIu64 "-%" PRIu64
+           " --minutes %" PRIu64 " --trace\n",
+           seed, sim->failure, plan->program, seed, seed, plan->minutes);
+    fflush(stdout);
+    free(sim);
+}
+
+static void play(struct plan *plan, uint64_t seed)
+{
+    struct sim *sim = run(plan, seed, 0);
+
+    plan->runs++;
+    add(&plan->sum, &sim->totals);
+    if (sim->failed) {
+        plan->failures++;
+        if (plan->trace)
+            printf("seed %" PRIu64 " failed %s\n", seed, sim->failure);
+        else
+            report(plan, seed);
+    }
+    free(sim);
+}
+
+static void summarize(const struct plan *plan, double seconds)
+{
+    const struct sim_totals *sum = &plan->sum;
+
+    printf("%zu runs of %" PRIu64 " virtual minutes in %.1f s: %zu passed, %zu failed\n"
+           "  %" PRIu64 " faults in %" PRIu64 " phases, %" PRIu64 " events, %" PRIu64
+           " actions, %" PRIu64 " connects, %" PRIu64 " times online\n"
+           "  %" PRIu64 " notifications, %" PRIu64 " values published (%" PRIu64
+           " unacknowledged when the broker went, %" PRIu64 " dropped by limits), %" PRIu64
+           " commands\n"
+           "  longest recovery after the last fault: %.1f s\n",
+           plan->runs, plan->minutes, seconds, plan->runs - plan->failures, plan->failures,
+           sum->faults, sum->phases, sum->events, sum->actions, sum->connects, sum->onlines,
+           sum->notifications, sum->values, sum->duplicates, sum->skipped, sum->commands,
+           (double)sum->worst_recovery_us / 1e6);
+}
+
+static bool parse_range(const char *text, uint64_t *ret_from, uint64_t *ret_to)
+{
+    char *end;
+
+    errno = 0;
+    *ret_from = strtoull(text, &end, 10);
+    *ret_to = *end == '-' && end[1] ? strtoull(end + 1, &end, 10) : *ret_from;
+    return errno == 0 && !*end && end != text && *ret_from <= *ret_to;
+}
+
+static int parse(int argc, char **argv, struct plan *plan)
+{
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'},   {"fresh", required_argument, NULL, 'f'},
+        {"minutes", required_argument, NULL, 'm'}, {"trace", no_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},          {0},
+    };
+    uint64_t from, to;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+        bool ok = true;
+        if (c == 's')
+            ok = parse_range(optarg, &plan->from, &plan->to);
+        else if (c == 'f' && (ok = parse_range(optarg, &from, &to)))
+            plan->fresh_s = from;
+        else if (c == 'm' && (ok = parse_range(optarg, &from, &to) && from))
+            plan->minutes = from;
+        else if (c == 't')
+            plan->trace = true;
+        else if (c != 's' && c != 'f' && c != 'm') {
+            usage(c == 'h' ? stdout : stderr);
+            return c == 'h' ? -1 : 64;
+        }
+        if (!ok) {
+            fprintf(stderr, "%s is no %s\n", optarg, c == 's' ? "range of seeds" : "number");
+            return 64;
+        }
+    }
+    return optind == argc ? 0 : 64;
+}
+
+int main(int argc, char **argv)
+{
+    struct plan plan = {.program = argv[0], .from = 1, .to = 100, .minutes = 60};
+    int r = parse(argc, argv, &plan);
+    uint64_t began = time_now().mono_us;
+
+    if (r)
+        return r < 0 ? 0 : r;
+    if (plan.fresh_s) {
+        uint32_t seed = 0;
+        while (time_now().mono_us - began < S_TO_US(plan.fresh_s)) {
+            if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+                return 1;
+            play(&plan, seed);
+        }
+    } else {
+        for (uint64_t seed = plan.from; seed <= plan.to; seed++)
+            play(&plan, seed);
+    }
+    summarize(&plan, (double)(time_now().mono_us - began) / 1e6);
+    return plan.failures ? 1 : 0;
+}

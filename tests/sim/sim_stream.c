@@ -1,0 +1,146 @@
+/*
+ * The main promise: what was notified is published once and in order. Each value topic has a list
+ * of the values that must appear on it. A value may come again only if it was not acknowledged when
+ * the connection to the broker broke (or stands behind one that was not: core/outbox.h), and be
+ * missing only if the outbox counted it.
+ */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void push(struct sim_stream *stream, uint32_t value, bool optional)
+{
+    if (stream->head > 1024 && stream->head * 2 > stream->n) {
+        memmove(stream->items, stream->items + stream->head,
+                (stream->n - stream->head) * sizeof(*stream->items));
+        stream->n -= stream->head;
+        stream->next -= stream->head;
+        stream->head = 0;
+    }
+    if (stream->n == stream->size) {
+        stream->size = MAX_OF(stream->size * 2, (size_t)64);
+        stream->items = reallocarray(stream->items, stream->size, sizeof(*stream->items));
+        if (!stream->items)
+            abort();
+    }
+    stream->items[stream->n++] = (struct stream_item){.value = value, .optional = optional};
+}
+
+void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
+                       uint32_t value)
+{
+    const struct device_settings *settings = &sim->settings.devices[peer];
+    struct bt_uuid uuid = bt_uuid_from_u16(sim->devices[object->device].chars[gatt].uuid);
+
+    for (size_t e = 0; e < settings->n_characteristics; e++)
+        if (settings->characteristics[e].subscribe &&
+            bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
+            push(&sim->peers[peer].streams[e], value, false);
+}
+
+void sim_stream_expect_optional(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value)
+{
+    push(&sim->peers[peer].streams[entry], value, true);
+}
+
+/* {"value":123,... */
+static bool parse(const struct action *action, uint32_t *ret_value)
+{
+    static const char start[] = "{\"value\":";
+    const char *text = action->publish.payload;
+    size_t i = sizeof(start) - 1;
+    uint64_t value = 0;
+
+    if (action->publish.length <= i || memcmp(text, start, i) != 0)
+        return false;
+    for (; i < action->publish.length && text[i] >= '0' && text[i] <= '9'; i++)
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    *ret_value = (uint32_t)value;
+    return true;
+}
+
+static void retire(struct sim_stream *stream)
+{
+    while (stream->head < stream->next && stream->items[stream->head].acked)
+        stream->head++;
+}
+
+void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct action *action)
+{
+    struct sim_stream *stream = &sim->peers[peer].streams[entry];
+    struct outbox_stats stats;
+    uint32_t value;
+
+    sim->totals.values++;
+    if (!parse(action, &value)) {
+        sim_fail(sim, "%s: cannot read %.*s", action->publish.topic, (int)action->publish.length,
+                 (const char *)action->publish.payload);
+        return;
+    }
+    size_t at = stream->next;
+    while (at < stream->n && stream->items[at].value != value)
+        at++;
+    if (at == stream->n) {
+        sim_fail(sim, "%s: %u is published twice, out of order, or was never notified",
+                 action->publish.topic, value);
+        return;
+    }
+    for (size_t i = stream->next; i < at; i++) {
+        sim->totals.skipped += !stream->items[i].optional && !stream->items[i].acked;
+        stream->items[i].acked = true;
+    }
+    stream->items[at].token = action->publish.token;
+    stream->items[at].acked = false;
+    stream->next = at + 1;
+    outbox_get_stats(sim->gateway->outbox, &stats);
+    if (sim->totals.skipped > stats.dropped + stats.thinned)
+        sim_fail(sim, "%s: something before %u is lost and not counted (%llu, counted %llu)",
+                 action->publish.topic, value, (unsigned long long)sim->totals.skipped,
+                 (unsigned long long)(stats.dropped + stats.thinned));
+}
+
+void sim_stream_acked(struct sim *sim, size_t peer, size_t entry, uint64_t token)
+{
+    struct sim_stream *stream = &sim->peers[peer].streams[entry];
+
+    for (size_t i = stream->head; i < stream->next; i++)
+        if (stream->items[i].token == token)
+            stream->items[i].acked = true;
+    retire(stream);
+}
+
+void sim_stream_broken(struct sim *sim)
+{
+    for (size_t p = 0; p < sim->n_devices; p++)
+        for (size_t e = 0; e < N_ENTRIES_MAX; e++) {
+            struct sim_stream *stream = &sim->peers[p].streams[e];
+            for (size_t i = stream->head; i < stream->next; i++)
+                sim->totals.duplicates += stream->items[i].token != 0;
+            stream->next = stream->head;
+        }
+}
+
+void sim_stream_check_empty(struct sim *sim)
+{
+    struct outbox_stats stats;
+
+    outbox_get_stats(sim->gateway->outbox, &stats);
+    if (stats.queued)
+        return; /* on its way still */
+    for (size_t p = 0; p < sim->n_devices; p++)
+        for (size_t e = 0; e < N_ENTRIES_MAX; e++) {
+            struct sim_stream *stream = &sim->peers[p].streams[e];
+            for (size_t i = stream->next; i < stream->n; i++)
+                if (!stream->items[i].optional)
+                    sim_fail(sim, "d%zu/e%zu: %u was notified and never published", p, e,
+                             stream->items[i].value);
+        }
+}
+
+void sim_stream_done(struct sim *sim)
+{
+    for (size_t p = 0; p < sim->n_devices; p++)
+        for (size_t e = 0; e < N_ENTRIES_MAX; e++)
+            free(sim->peers[p].streams[e].items);
+}
