@@ -20,8 +20,14 @@ int codec_field_decode(const struct field_spec *spec, const uint8_t *data, size_
 MUST_CHECK
 int codec_field_encode(const struct field_spec *spec, const struct value *value,
                        struct codec_bytes *ret_bytes);
+/* the integer in the field's bytes, or its bits of it: of what is no text and no time */
+uint64_t codec_field_raw(const struct field_spec *spec, const uint8_t *data);
+/* its bytes, for a raw value that fits */
+void codec_field_store(const struct field_spec *spec, uint64_t raw, struct codec_bytes *ret_bytes);
 /* the bits of its n-th byte that belong to the field */
 uint8_t codec_field_mask(const struct field_spec *spec, size_t n);
+
+#define TIME_FIRST_YEAR 1582 /* of Date Time: when the Gregorian calendar came */
 
 /* ---- raw values: the integer in the field's bytes, or its bits of it ---- */
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t raw_load(const struct field_spec *spec, const uint8_t *data)
+uint64_t codec_field_raw(const struct field_spec *spec, const uint8_t *data)
 {
     struct cursor c = cursor_of(data, field_spec_length(spec));
     uint64_t raw =
@@ -26,6 +26,15 @@ static struct value decimal_value(struct decimal value)
     return (struct value){.kind = VALUE_DECIMAL, .i = value.mantissa, .decimals = value.decimals};
 }
 
+static struct decimal round_to(const struct field_spec *spec, struct decimal value)
+{
+    if (!spec->rounded || value.decimals <= spec->round_to)
+        return value;
+    return (struct decimal){
+        decimal_round_div(value.mantissa, decimal_pow10(value.decimals - spec->round_to)),
+        spec->round_to};
+}
+
 static const struct value null_value = {.kind = VALUE_NULL};
 
 static int decode_enum(const struct field_spec *spec, int64_t raw, struct value *value)
@@ -36,7 +45,10 @@ static int decode_enum(const struct field_spec *spec, int64_t raw, struct value 
                                     .s = {spec->enums[i].name, strlen(spec->enums[i].name)}};
             return 0;
         }
-    return CODEC_E_ENUM;
+    if (!spec->open_enum)
+        return CODEC_E_ENUM;
+    *value = null_value;
+    return 0;
 }
 
 static int decode_integer(const struct field_spec *spec, uint64_t raw, struct value *value)
@@ -51,7 +63,7 @@ static int decode_integer(const struct field_spec *spec, uint64_t raw, struct va
             __builtin_mul_overflow(number, spec->factor, &number) ||
             __builtin_add_overflow(number, spec->summand, &number))
             return CODEC_E_RANGE;
-        *value = decimal_value((struct decimal){number, spec->decimals});
+        *value = decimal_value(round_to(spec, (struct decimal){number, spec->decimals}));
     } else if (is_signed) {
         *value = (struct value){.kind = VALUE_INT, .i = number};
     } else {
@@ -69,8 +81,10 @@ static struct value scale_float(const struct field_spec *spec, bool is_exact, st
                         : (struct value){.kind = VALUE_FLOAT, .d = inexact, .decimals = 255};
     if (is_exact && decimal_multiply(exact, spec->scale, &exact) &&
         decimal_add(exact, spec->add, &exact))
-        return decimal_value(exact);
+        return decimal_value(round_to(spec, exact));
     double scaled = inexact * decimal_to_double(spec->scale) + decimal_to_double(spec->add);
+    if (spec->rounded && decimal_round_double(scaled, spec->round_to, &exact))
+        return decimal_value(exact);
     return (struct value){.kind = VALUE_FLOAT, .d = scaled, .decimals = 255};
 }
 
@@ -143,6 +157,29 @@ static int decode_string(const uint8_t *data, size_t length, struct value *value
     return 0;
 }
 
+static int decode_time(const struct field_spec *spec, const uint8_t *data, struct value *value)
+{
+    struct cursor c = cursor_of(data, 7);
+    struct time_parts t = {
+        .year = (uint16_t)(spec->big_endian ? cursor_be(&c, 2) : cursor_le16(&c)),
+        .month = cursor_u8(&c),
+        .day = cursor_u8(&c),
+        .hour = cursor_u8(&c),
+        .minute = cursor_u8(&c),
+        .second = cursor_u8(&c),
+    };
+
+    /* a year, month or day of 0 is not known */
+    if (!t.year || !t.month || !t.day) {
+        *value = null_value;
+        return 0;
+    }
+    if (t.year < TIME_FIRST_YEAR || !time_parts_are_valid(&t))
+        return CODEC_E_RANGE;
+    *value = (struct value){.kind = VALUE_TIME, .t = t};
+    return 0;
+}
+
 int codec_field_decode(const struct field_spec *spec, const uint8_t *data, size_t length,
                        struct value *ret_value)
 {
@@ -153,7 +190,9 @@ int codec_field_decode(const struct field_spec *spec, const uint8_t *data, size_
         *ret_value = (struct value){.kind = VALUE_BYTES, .s = {data, length}};
         return 0;
     }
-    uint64_t raw = raw_load(spec, data);
+    if (spec->type == FIELD_TYPE_TIME)
+        return decode_time(spec, data, ret_value);
+    uint64_t raw = codec_field_raw(spec, data);
     if (is_invalid(spec, raw)) {
         *ret_value = null_value;
         return 0;
@@ -172,7 +211,8 @@ int codec_field_decode(const struct field_spec *spec, const uint8_t *data, size_
     case FIELD_TYPE_MEDFLOAT32: *ret_value = decode_medfloat(spec, raw); return 0;
     case FIELD_TYPE_STRING:
     case FIELD_TYPE_BYTES:
-    case FIELD_TYPE_TIME: break;
+    case FIELD_TYPE_TIME:
+    case FIELD_TYPE_ARRAY: break;
     }
     return CODEC_E_TYPE;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-static void raw_store(const struct field_spec *spec, uint64_t raw, struct codec_bytes *bytes)
+void codec_field_store(const struct field_spec *spec, uint64_t raw, struct codec_bytes *bytes)
 {
     bytes->length = field_spec_length(spec);
     raw &= mask_of(bits_of(spec));
@@ -91,7 +91,10 @@ static int number_from_value(const struct value *value, struct number *number)
     case VALUE_ABSENT:
     case VALUE_NULL:
     case VALUE_BOOL:
-    case VALUE_BYTES: break;
+    case VALUE_BYTES:
+    case VALUE_TIME:
+    case VALUE_ARRAY:
+    case VALUE_LIST: break;
     }
     return CODEC_E_TYPE;
 }
@@ -387,11 +390,36 @@ static int encode_bytes(const struct field_spec *spec, const struct value *value
     return bytes->length > spec->length ? CODEC_E_LONG : CODEC_E_RANGE;
 }
 
+/* The SIG's Date Time; what is not known is all zeros. */
+static int encode_time(const struct field_spec *spec, const struct value *value,
+                       struct codec_bytes *bytes)
+{
+    struct time_parts t = {0};
+
+    if (value->kind == VALUE_STRING) {
+        if (time_parts_parse(value->s.data, value->s.length, &t) < 0)
+            return CODEC_E_TYPE;
+    } else if (value->kind == VALUE_TIME) {
+        t = value->t;
+    } else if (value->kind != VALUE_NULL) {
+        return CODEC_E_TYPE;
+    }
+    if (value->kind != VALUE_NULL && (!time_parts_are_valid(&t) || t.year < TIME_FIRST_YEAR))
+        return CODEC_E_RANGE;
+    (spec->big_endian ? put_be : put_le)(bytes->data, t.year, 2);
+    memcpy(bytes->data + 2, (uint8_t[]){t.month, t.day, t.hour, t.minute, t.second}, 5);
+    bytes->length = 7;
+    return 0;
+}
+
 int codec_field_encode(const struct field_spec *spec, const struct value *value,
                        struct codec_bytes *ret_bytes)
 {
     uint64_t raw = 0;
     int r;
+
+    if (spec->type == FIELD_TYPE_TIME)
+        return encode_time(spec, value, ret_bytes);
 
     if (spec->type == FIELD_TYPE_STRING)
         return encode_string(spec, value, ret_bytes);
@@ -411,6 +439,6 @@ int codec_field_encode(const struct field_spec *spec, const struct value *value,
             r = CODEC_E_RANGE;
     }
     if (r == 0)
-        raw_store(spec, raw, ret_bytes);
+        codec_field_store(spec, raw, ret_bytes);
     return r;
 }

@@ -237,6 +237,13 @@ void json_write_value(struct json_writer *w, const struct value *value)
     case VALUE_FLOAT: json_write_double(w, value->d, value->decimals); return;
     case VALUE_STRING: json_write_string_n(w, value->s.data, value->s.length); return;
     case VALUE_BYTES: json_write_hex(w, value->s.data, value->s.length); return;
+    case VALUE_TIME: {
+        char text[TIME_PARTS_SIZE];
+        json_write_string_n(w, text, time_parts_format(&value->t, text));
+        return;
+    }
+    case VALUE_ARRAY: /* payload_write_field() knows what is in it */
+    case VALUE_LIST: break;
     }
     json_write_null(w);
 }

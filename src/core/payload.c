@@ -11,7 +11,39 @@
 
 /* ---- out ---- */
 
-static void write_bare(struct strbuf *out, const struct value *value)
+static void write_array(struct json_writer *w, const struct field_spec *spec,
+                        const struct value *value)
+{
+    struct codec_array array = {spec->element, value->s.data, value->s.length};
+    struct value values[SCHEMA_MAX_FIELDS];
+
+    json_write_array_begin(w);
+    while (codec_array_next(&array, values)) {
+        if (!spec->scalar_elements)
+            json_write_object_begin(w);
+        for (size_t i = 0; i < spec->element->n_fields; i++) {
+            if (!spec->element->fields[i].publish || values[i].kind == VALUE_ABSENT)
+                continue;
+            if (!spec->scalar_elements)
+                json_write_key(w, spec->element->fields[i].name);
+            json_write_value(w, &values[i]);
+        }
+        if (!spec->scalar_elements)
+            json_write_object_end(w);
+    }
+    json_write_array_end(w);
+}
+
+void payload_write_field(struct json_writer *w, const struct field_spec *spec,
+                         const struct value *value)
+{
+    if (value->kind == VALUE_ARRAY)
+        write_array(w, spec, value);
+    else
+        json_write_value(w, value);
+}
+
+static void write_bare(struct strbuf *out, const struct field_spec *spec, const struct value *value)
 {
     struct json_writer w = json_writer_to(out);
     size_t start = out->length;
@@ -22,18 +54,21 @@ static void write_bare(struct strbuf *out, const struct value *value)
     case VALUE_UINT: strbuf_u64(out, value->u); return;
     case VALUE_INT: strbuf_i64(out, value->i); return;
     case VALUE_DECIMAL:
+    case VALUE_TIME:
         json_write_value(&w, value);
-        /* a whole number too large for JSON is quoted there */
+        /* a whole number too large for JSON is quoted there, and so is a time */
         if (strbuf_ok(out) && out->data[start] == '"') {
             size_t length = out->length - start - 2;
             memmove(out->data + start, out->data + start + 1, length);
             strbuf_truncate(out, start + length);
         }
         return;
+    case VALUE_ARRAY:
+    case VALUE_LIST:
     case VALUE_FLOAT:
     case VALUE_BOOL:
     case VALUE_NULL:
-    case VALUE_ABSENT: json_write_value(&w, value); return;
+    case VALUE_ABSENT: payload_write_field(&w, spec, value); return;
     }
 }
 
@@ -51,7 +86,7 @@ static void write_json(struct strbuf *out, const struct schema *schema, const st
         if (!schema->fields[i].publish || values[i].kind == VALUE_ABSENT)
             continue;
         json_write_key(&w, schema->fields[i].name);
-        json_write_value(&w, &values[i]);
+        payload_write_field(&w, &schema->fields[i], &values[i]);
     }
     if (assumed) {
         json_write_key(&w, "assumed");
@@ -75,7 +110,7 @@ void payload_write(struct strbuf *out, enum payload_form form, const struct sche
             strbuf_hex(out, data, length);
         for (size_t i = 0; schema && i < schema->n_fields; i++)
             if (schema->fields[i].publish && values[i].kind != VALUE_ABSENT) {
-                write_bare(out, &values[i]);
+                write_bare(out, &schema->fields[i], &values[i]);
                 return;
             }
         return;
@@ -265,8 +300,19 @@ static int index_numbers(struct payload_set *set, struct span text, struct span 
     return 0;
 }
 
-static int value_from_json(struct payload_set *set, const char *name, const json_t *json,
-                           const struct span *numbers, struct value *ret_value)
+/* a field that people may give */
+static bool is_settable(const struct schema *schema, size_t field)
+{
+    return !schema_is_alternative(schema, field) && !field_spec_is_computed(&schema->fields[field]);
+}
+
+static int refuse_unknown(const struct schema *schema, const char *name, struct payload_set *set);
+
+static int array_from_json(struct payload_set *set, const struct field_spec *spec,
+                           const json_t *json, const struct span *numbers, struct value *ret_value);
+
+static int value_from_json(struct payload_set *set, const struct field_spec *spec, const char *name,
+                           const json_t *json, const struct span *numbers, struct value *ret_value)
 {
     switch (json_typeof(json)) {
     case JSON_STRING:
@@ -278,14 +324,63 @@ static int value_from_json(struct payload_set *set, const char *name, const json
         *ret_value = (struct value){.kind = VALUE_BOOL, .b = json_is_true(json)};
         return 0;
     case JSON_NULL: *ret_value = (struct value){.kind = VALUE_NULL}; return 0;
+    case JSON_ARRAY:
+        if (spec->type == FIELD_TYPE_ARRAY)
+            return array_from_json(set, spec, json, numbers, ret_value);
+        break;
     case JSON_REAL: /* there is none left */
-    case JSON_OBJECT:
-    case JSON_ARRAY: break;
+    case JSON_OBJECT: break;
     }
-    return refuse(set, PAYLOAD_E_VALUE, "%.64s: must be a single value", name);
+    return refuse(set, PAYLOAD_E_VALUE, "%.64s: must be %s", name,
+                  spec->type == FIELD_TYPE_ARRAY ? "an array" : "a single value");
 }
 
-static int unknown_field(const struct schema *schema, const char *name, struct payload_set *set)
+/* one element: all its fields, in the place for them */
+static int element_from_json(struct payload_set *set, const struct field_spec *spec, json_t *json,
+                             const struct span *numbers, struct value *values)
+{
+    const char *name;
+    json_t *item;
+
+    for (size_t i = 0; i < spec->element->n_fields; i++)
+        values[i] = (struct value){.kind = VALUE_ABSENT};
+    if (spec->scalar_elements)
+        return value_from_json(set, &spec->element->fields[0], spec->name, json, numbers,
+                               &values[0]);
+    if (!json_is_object(json))
+        return refuse(set, PAYLOAD_E_VALUE, "%.64s: must be an array of objects", spec->name);
+    json_object_foreach(json, name, item)
+    {
+        size_t field = schema_find(spec->element, name);
+        if (field == SIZE_MAX)
+            return refuse_unknown(spec->element, name, set);
+        int r = value_from_json(set, &spec->element->fields[field], name, item, numbers,
+                                &values[field]);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+static int array_from_json(struct payload_set *set, const struct field_spec *spec,
+                           const json_t *json, const struct span *numbers, struct value *ret_value)
+{
+    size_t n = json_array_size(json), each = spec->element->n_fields;
+
+    if (n > (PAYLOAD_MAX_ITEMS - set->n_items) / each)
+        return refuse(set, PAYLOAD_E_LONG, "%.64s: has too many elements", spec->name);
+    struct value *values = &set->items[set->n_items];
+    set->n_items += n * each;
+    for (size_t i = 0; i < n; i++) {
+        int r = element_from_json(set, spec, json_array_get(json, i), numbers, values + i * each);
+        if (r != 0)
+            return r;
+    }
+    *ret_value = (struct value){.kind = VALUE_LIST, .list = {values, n}};
+    return 0;
+}
+
+static int refuse_unknown(const struct schema *schema, const char *name, struct payload_set *set)
 {
     char known[120];
     size_t at = 0;
@@ -295,8 +390,9 @@ static int unknown_field(const struct schema *schema, const char *name, struct p
                       "this characteristic has no fields: send hex or {\"raw\":\"0102\"}");
     known[0] = '\0';
     for (size_t i = 0; i < schema->n_fields && at < sizeof(known); i++)
-        at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "",
-                               schema->fields[i].name);
+        if (is_settable(schema, i))
+            at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", at ? ", " : "",
+                                   schema->fields[i].name);
     return refuse(set, PAYLOAD_E_VALUE, "unknown field '%.40s'; there is: %s%s", name, known,
                   at >= sizeof(known) ? "…" : "");
 }
@@ -311,7 +407,7 @@ static int parse_object(const struct schema *schema, json_t *object, const struc
     if (strcmp(raw_key, "raw") == 0 || !schema) {
         item = json_object_get(object, raw_key);
         if (!item)
-            return unknown_field(NULL, "", set);
+            return refuse_unknown(NULL, "", set);
         if (json_object_size(object) != 1)
             return refuse(set, PAYLOAD_E_VALUE, "\"%s\" stands alone", raw_key);
         if (!json_is_string(item))
@@ -324,8 +420,11 @@ static int parse_object(const struct schema *schema, json_t *object, const struc
     {
         size_t field = schema_find(schema, name);
         if (field == SIZE_MAX)
-            return unknown_field(schema, name, set);
-        int r = value_from_json(set, name, item, numbers, &set->values[field]);
+            return refuse_unknown(schema, name, set);
+        if (!is_settable(schema, field))
+            return refuse(set, PAYLOAD_E_VALUE, "%.64s: is computed and cannot be given", name);
+        int r =
+            value_from_json(set, &schema->fields[field], name, item, numbers, &set->values[field]);
         if (r != 0)
             return r;
     }
@@ -354,6 +453,8 @@ static int parse_json(const struct schema *schema, size_t field, bool named, str
             return refuse(set, PAYLOAD_E_VALUE, "a single value is expected on this topic");
         return parse_object(schema, json, numbers, set);
     }
+    if (json_is_array(json) && field != SIZE_MAX && schema->fields[field].type == FIELD_TYPE_ARRAY)
+        return array_from_json(set, &schema->fields[field], json, numbers, &set->values[field]);
     if (!json_is_string(json))
         return refuse(set, PAYLOAD_E_VALUE, "a single value or an object is expected");
     struct span string = {json_string_value(json), json_string_length(json)};
@@ -392,13 +493,14 @@ static int parse_bare(const struct field_spec *spec, struct span exact, struct p
     return keep_text(set, text, ret_value);
 }
 
-/* the field that a bare value means, or SIZE_MAX */
+/* the field that a bare value means, or SIZE_MAX: neither a const nor what follows from others */
 static size_t only_field(const struct schema *schema)
 {
     size_t only = SIZE_MAX;
 
     for (size_t i = 0; i < schema->n_fields; i++)
-        if (!schema->fields[i].has_const) {
+        if (!schema->fields[i].has_const && is_settable(schema, i) &&
+            schema->fields[i].counts == FIELD_NONE && !schema->fields[i].selects) {
             if (only != SIZE_MAX)
                 return SIZE_MAX;
             only = i;
@@ -414,6 +516,7 @@ int payload_parse_set(const struct schema *schema, const char *field, const void
     set->is_raw = false;
     set->raw_length = 0;
     set->text_length = 0;
+    set->n_items = 0;
     set->error[0] = '\0';
     for (size_t i = 0; i < SCHEMA_MAX_FIELDS; i++)
         set->values[i] = (struct value){.kind = VALUE_ABSENT};
@@ -422,7 +525,9 @@ int payload_parse_set(const struct schema *schema, const char *field, const void
     if (schema)
         target = field ? schema_find(schema, field) : only_field(schema);
     if (field && target == SIZE_MAX)
-        return unknown_field(schema, field, set);
+        return refuse_unknown(schema, field, set);
+    if (field && !is_settable(schema, target))
+        return refuse(set, PAYLOAD_E_VALUE, "%.64s: is computed and cannot be given", field);
 
     struct span exact = {length ? payload : "", length};
     struct span text = trim(exact);
@@ -436,5 +541,7 @@ int payload_parse_set(const struct schema *schema, const char *field, const void
         return refuse(set, PAYLOAD_E_VALUE,
                       "there are several fields: send {\"%.64s\": …} or use …/set/%.64s",
                       schema->fields[0].name, schema->fields[0].name);
+    if (schema->fields[target].type == FIELD_TYPE_ARRAY)
+        return refuse(set, PAYLOAD_E_VALUE, "%.64s: must be an array", schema->fields[target].name);
     return parse_bare(&schema->fields[target], exact, set, &set->values[target]);
 }

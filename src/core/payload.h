@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/codec.h"
+#include "core/json.h"
 #include "core/settings.h"
 #include "util/strbuf.h"
 
@@ -22,9 +23,14 @@ void payload_write(struct strbuf *out, enum payload_form form, const struct sche
                    const struct value *values, const uint8_t *data, size_t length, int64_t real_us,
                    bool assumed);
 
+/* one decoded value as JSON, arrays too; ABSENT gives null */
+void payload_write_field(struct json_writer *w, const struct field_spec *spec,
+                         const struct value *value);
+
 #define PAYLOAD_MAX_SET   65536 /* bytes of a /set payload */
 #define PAYLOAD_MAX_DEPTH 16    /* of brackets in it */
 #define PAYLOAD_MAX_TEXT  4096  /* bytes of all its strings */
+#define PAYLOAD_MAX_ITEMS 256   /* values in all its arrays */
 
 /* What a /set payload asks for. */
 struct payload_set {
@@ -32,7 +38,9 @@ struct payload_set {
     uint8_t raw[GATT_VALUE_MAX];
     size_t raw_length;
     struct value values[SCHEMA_MAX_FIELDS]; /* VALUE_ABSENT where not given */
-    char text[PAYLOAD_MAX_TEXT];            /* where string values live */
+    struct value items[PAYLOAD_MAX_ITEMS];  /* the elements of arrays */
+    size_t n_items;
+    char text[PAYLOAD_MAX_TEXT]; /* where string values live */
     size_t text_length;
     char error[200]; /* why not, for people */
 };
@@ -49,7 +57,8 @@ enum payload_error {
  * (21.5, true, null, "high") or text without quotes (high, ON); for a string or bytes field it is
  * always text, and a name of an enum goes before a number. Without a schema: {"raw":…} or
  * {"value":…} with hex, or hex bare or quoted. Numbers keep all their digits. An unknown field is
- * an error, so are two of the same name. Whether a value suits its field is the codec's question.
+ * an error, so are two of the same name. A JSON array is the value of a field that
+ * repeats. Whether a value suits its field is the codec's question.
  * 0 or a payload_error, with set->error filled in.
  */
 MUST_CHECK

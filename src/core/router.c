@@ -105,7 +105,10 @@ static void set(struct peer *peer, uint32_t index, const char *field, const stru
         ops_write(peer, index, asked.raw, asked.raw_length, command);
         return;
     }
-    error = codec_encode(settings->schema, asked.values, data, sizeof(data), &length, &at);
+    struct codec_context context = {.real_us = gateway->now.real_us,
+                                    .counter = peer->entries[index].writes++};
+    error =
+        codec_encode(settings->schema, asked.values, &context, data, sizeof(data), &length, &at);
     if (error) {
         char text[160];
         codec_explain(settings->schema, error, at, sizeof(data), text, sizeof(text));

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "core/checksum.h"
 #include "util/err.h"
 #include "util/num.h"
 #include <stdbool.h>
@@ -22,7 +23,8 @@ enum field_type {
     FIELD_TYPE_MEDFLOAT32, /* IEEE 11073-20601, 32 bits */
     FIELD_TYPE_STRING,     /* UTF-8, `length` bytes or the rest */
     FIELD_TYPE_BYTES,
-    FIELD_TYPE_TIME, /* comes later */
+    FIELD_TYPE_TIME,  /* the Bluetooth SIG's Date Time: 7 bytes, local, without a zone */
+    FIELD_TYPE_ARRAY, /* repeats `element` */
 };
 
 /*
@@ -36,10 +38,45 @@ struct field_enum {
 };
 
 #define SCHEMA_MAX_FIELDS 64
-#define SCHEMA_MAX_ENUMS  256      /* names of one field */
-#define SCHEMA_MAX_NAME   64       /* bytes of a field's name */
-#define FIELD_OFFSET_NEXT SIZE_MAX /* right after the field before */
+#define SCHEMA_MAX_ENUMS  256            /* names of one field */
+#define SCHEMA_MAX_NAME   64             /* bytes of a field's name */
+#define FIELD_OFFSET_NEXT SIZE_MAX       /* right after the field before */
+#define FIELD_OFFSET_SAME (SIZE_MAX - 1) /* where the field before starts */
 #define FIELD_LENGTH_REST SIZE_MAX
+#define FIELD_NONE        SIZE_MAX
+
+/*
+ * The field is there only if an earlier integer or bool says so; the fields behind it move up.
+ * Fields whose conditions exclude each other may share a name: one value, written in several ways.
+ */
+struct field_when {
+    char *field;  /* owned; NULL: always there */
+    bool has_bit; /* this bit of it is set, or with `equals` 0 is not */
+    uint8_t bit;
+    bool has_equals;
+    int64_t equals;
+    char *equals_name; /* owned; instead of `equals`: a name of its enum */
+    /* what schema_new_take() works out: the field's raw value & mask == value */
+    size_t index;
+    uint64_t mask, value;
+};
+
+enum field_repeat {
+    FIELD_REPEAT_NONE,
+    FIELD_REPEAT_TIMES, /* `times` */
+    FIELD_REPEAT_FIELD, /* an earlier integer says how often */
+    FIELD_REPEAT_REST,  /* to the end of the value */
+};
+
+/* what the encoder fills in itself */
+enum field_compute {
+    FIELD_COMPUTE_NONE,
+    FIELD_COMPUTE_CHECKSUM,    /* a wrong one is an error when decoding */
+    FIELD_COMPUTE_LENGTH_REST, /* how many bytes follow the field */
+    FIELD_COMPUTE_LENGTH_ALL,  /* how many bytes the value has */
+    FIELD_COMPUTE_COUNTER,     /* one more with each write, from 0 */
+    FIELD_COMPUTE_NOW,         /* local for TIME, else the seconds since 1970 */
+};
 
 /* One field as the file says it. */
 struct field_spec {
@@ -47,7 +84,7 @@ struct field_spec {
     enum field_type type;
     uint8_t size; /* bytes of UINT and INT; 0 for others */
     bool big_endian;
-    size_t offset;                /* in bytes, or FIELD_OFFSET_NEXT */
+    size_t offset;                /* in bytes, or FIELD_OFFSET_NEXT or _SAME */
     size_t length;                /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
     bool has_bits;                /* of UINT, INT, BOOL */
     uint8_t bit_first, bit_count; /* within the raw integer, from the least significant */
@@ -56,25 +93,45 @@ struct field_spec {
     int64_t invalid; /* this raw value means "unknown": JSON null */
     bool has_default, has_const;
     struct decimal default_value, const_value; /* for writing; raw where there is an enum */
-    struct field_enum *enums;                  /* owned */
+    uint8_t *own_data;                         /* owned: const or default of STRING and BYTES */
+    size_t own_length;
+    struct field_enum *enums; /* owned */
     size_t n_enums;
+    bool open_enum; /* a raw value without a name is unknown, not an error */
     bool has_min, has_max, has_step;
     struct decimal min, max, step; /* checked when writing; shown to consumers */
     bool publish;
+    struct field_when when;
+    /* A spec of any other type that repeats becomes an ARRAY of bare values when compiled; as ARRAY
+     * it is one of objects, and comes with its `element`. */
+    enum field_repeat repeat;
+    size_t repeat_times;
+    char *repeat_field;     /* owned */
+    struct schema *element; /* owned */
+    enum field_compute compute;
+    enum checksum_type checksum;
+    size_t checksum_from, checksum_to; /* its bytes; to SIZE_MAX: those before the field */
+    bool rounded;                      /* to so many decimals, when decoding */
+    uint8_t round_to;
     /* what consumers are told; all owned, NULL when not given */
     char *unit, *device_class, *state_class, *entity_category, *icon;
     /* what schema_new_take() works out, for the codec */
     bool scaled;             /* scale is not 1 or add is not 0 */
     int64_t factor, summand; /* of scaled integers: value = raw * factor + summand, */
     uint8_t decimals;        /* with so many decimals */
+    size_t slot;             /* where its value is: its own index, or the first of its name's */
+    uint64_t selects;        /* the bits of its raw value that conditions ask for */
+    size_t repeat_index;     /* the field that has the number of elements */
+    size_t counts;           /* the array that it has the number of elements of, or FIELD_NONE */
+    bool scalar_elements;    /* of an ARRAY */
 };
 
 struct schema {
-    struct field_spec *fields; /* owned; offsets and lengths resolved */
+    struct field_spec *fields; /* owned; offsets resolved unless `dynamic` */
     size_t n_fields;
-    size_t min_length; /* a shorter value is malformed */
-    bool variable;     /* a string or bytes field takes the rest */
-    bool overlaps;     /* fields share bits: fine to read, what is written must agree */
+    size_t min_length; /* a shorter value is malformed; of a dynamic one more may be needed */
+    bool variable;     /* a field takes the rest */
+    bool dynamic;      /* where fields stand depends on the value, or there are checksums */
     bool extra_is_error;
 };
 
@@ -93,11 +150,17 @@ int schema_new_take(struct field_spec *specs, size_t n, bool extra_is_error,
                     struct schema **ret_schema, struct schema_error *ret_error);
 struct schema *schema_free(struct schema *schema);
 void field_spec_done(struct field_spec *spec);
-/* index of the field, or SIZE_MAX */
+/* is its value never given, but worked out when writing? */
+bool field_spec_is_computed(const struct field_spec *spec);
+/* one of several of that name that is not the first: told to consumers once */
+static inline bool schema_is_alternative(const struct schema *schema, size_t field)
+{
+    return schema->fields[field].slot != field;
+}
+/* index of the field (of several of one name, the first: where its value is), or SIZE_MAX */
 size_t schema_find(const struct schema *schema, const char *name);
 /* bytes that the field takes: `length` of STRING and BYTES (may be FIELD_LENGTH_REST) */
 size_t field_spec_length(const struct field_spec *spec);
-/* "bool", "uint24", "sfloat", ... -> type and size; false if it is no type. "time" is one, but
- * refused by schema_new_take() for now. */
+/* "bool", "uint24", "sfloat", "time", ... -> type and size; false if it is no type */
 bool field_type_parse(const char *text, enum field_type *ret_type, uint8_t *ret_size);
 const char *field_type_name(enum field_type type, uint8_t size);

@@ -200,6 +200,8 @@ static void characteristic(struct json_writer *w, const struct entry *entry)
     json_write_array_begin(w);
     for (size_t i = 0; settings->schema && i < settings->schema->n_fields; i++) {
         const struct field_spec *field = &settings->schema->fields[i];
+        if (schema_is_alternative(settings->schema, i))
+            continue;
         json_write_object_begin(w);
         key_string(w, "name", field->name);
         key_string(w, "type", field_type_name(field->type, field->size));

@@ -1,6 +1,7 @@
 /* One decoded field. Text and bytes are borrowed from what was decoded. */
 #pragma once
 
+#include "util/time.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,9 @@ enum value_kind {
     VALUE_FLOAT,
     VALUE_STRING,
     VALUE_BYTES,
+    VALUE_TIME,
+    VALUE_ARRAY, /* decoded: its bytes, already found good; codec_array_next() reads them */
+    VALUE_LIST,  /* given: the values of its elements */
 };
 
 struct value {
@@ -28,6 +32,11 @@ struct value {
         struct {
             const void *data; /* borrowed */
             size_t length;
-        } s;
+        } s; /* STRING, BYTES, ARRAY */
+        struct time_parts t;
+        struct {
+            const struct value *items; /* borrowed: element by element, all fields of each */
+            size_t n;                  /* elements */
+        } list;
     };
 };

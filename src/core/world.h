@@ -150,7 +150,7 @@ struct entry {
     uint32_t next;        /* of the entries on the same source, or NO_SOURCE */
     uint64_t read_due_us; /* TIME_NEVER: no periodic read */
     const char *missing;  /* why there is no source on this link, or NULL */
-    uint64_t values, malformed;
+    uint64_t values, malformed, writes;
     /* the last value, for who joins two halves later (merge, on change) */
 };
 

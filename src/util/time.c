@@ -111,3 +111,87 @@ void time_format_duration(uint64_t ms, char *buf, size_t size)
     else
         snprintf(buf, size, "%" PRIu64 "d%02" PRIu64 "h", ms / 86400000, ms / 3600000 % 24);
 }
+
+struct time_parts time_local(int64_t real_us)
+{
+    time_t seconds = (time_t)(real_us / 1000000) - (real_us % 1000000 < 0);
+    struct tm tm = {0};
+
+    if (!localtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900)
+        return (struct time_parts){.year = 1970, .month = 1, .day = 1};
+    return (struct time_parts){
+        .year = (uint16_t)(tm.tm_year + 1900),
+        .month = (uint8_t)(tm.tm_mon + 1),
+        .day = (uint8_t)tm.tm_mday,
+        .hour = (uint8_t)tm.tm_hour,
+        .minute = (uint8_t)tm.tm_min,
+        .second = (uint8_t)MIN_OF(tm.tm_sec, 59), /* a leap second */
+    };
+}
+
+bool time_parts_are_valid(const struct time_parts *parts)
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    unsigned year = parts->year;
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    if (!year || year > 9999 || parts->month < 1 || parts->month > 12 || parts->day < 1)
+        return false;
+    return parts->day <= days[parts->month - 1] + (leap && parts->month == 2) && parts->hour < 24 &&
+           parts->minute < 60 && parts->second < 60;
+}
+
+size_t time_parts_format(const struct time_parts *parts, char buf[static TIME_PARTS_SIZE])
+{
+    memcpy(buf, "0000-00-00T00:00:00", TIME_PARTS_SIZE);
+    two_digits(buf, parts->year / 100);
+    two_digits(buf + 2, parts->year % 100);
+    two_digits(buf + 5, parts->month);
+    two_digits(buf + 8, parts->day);
+    two_digits(buf + 11, parts->hour);
+    two_digits(buf + 14, parts->minute);
+    two_digits(buf + 17, parts->second);
+    return TIME_PARTS_SIZE - 1;
+}
+
+/* `n` digits at text[at] */
+static bool digits(const char *text, size_t length, size_t at, size_t n, unsigned *ret_value)
+{
+    unsigned value = 0;
+
+    if (length < at + n)
+        return false;
+    for (size_t i = at; i < at + n; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        value = value * 10 + (unsigned)(text[i] - '0');
+    }
+    *ret_value = value;
+    return true;
+}
+
+int time_parts_parse(const char *text, size_t length, struct time_parts *ret_parts)
+{
+    unsigned year, month, day, hour, minute, second = 0;
+    size_t end = 16;
+
+    if (!digits(text, length, 0, 4, &year) || !digits(text, length, 5, 2, &month) ||
+        !digits(text, length, 8, 2, &day) || !digits(text, length, 11, 2, &hour) ||
+        !digits(text, length, 14, 2, &minute) || text[4] != '-' || text[7] != '-' ||
+        (text[10] != 'T' && text[10] != 't' && text[10] != ' ') || text[13] != ':')
+        return -EINVAL;
+    if (end < length && text[end] == ':') {
+        if (!digits(text, length, 17, 2, &second))
+            return -EINVAL;
+        end = 19;
+        if (end + 1 < length && text[end] == '.')
+            while (++end < length && text[end] >= '0' && text[end] <= '9')
+                ;
+    }
+    struct time_parts parts = {(uint16_t)year, (uint8_t)month,  (uint8_t)day,
+                               (uint8_t)hour,  (uint8_t)minute, (uint8_t)second};
+    if (end != length || !time_parts_are_valid(&parts))
+        return -EINVAL;
+    *ret_parts = parts;
+    return 0;
+}

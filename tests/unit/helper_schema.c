@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "core/json.h"
+#include "core/payload.h"
 #include "helper_schema.h"
 #include "util/num.h"
 #include <stdio.h>
@@ -59,6 +59,88 @@ static void apply_bits(struct field_spec *spec, char *text)
     spec->bit_count = (uint8_t)integer_of(count);
 }
 
+/* "flags,bit,3", "flags,bit,3,0", "kind,is,2", "kind,is,name" */
+static void apply_when(struct field_spec *spec, char *text)
+{
+    char *save = NULL;
+    char *field = strtok_r(text, ",", &save), *what = strtok_r(NULL, ",", &save);
+    char *value = strtok_r(NULL, ",", &save), *equals = strtok_r(NULL, ",", &save);
+
+    assert_non_null(value);
+    spec->when.field = strdup(field);
+    if (strcmp(what, "bit") == 0) {
+        spec->when.has_bit = true;
+        spec->when.bit = (uint8_t)integer_of(value);
+        spec->when.has_equals = equals != NULL;
+        spec->when.equals = equals ? integer_of(equals) : 0;
+    } else {
+        spec->when.has_equals = true;
+        if (num_parse_i64(value, &spec->when.equals) < 0)
+            spec->when.equals_name = strdup(value);
+    }
+}
+
+static void apply_repeat(struct field_spec *spec, const char *text)
+{
+    int64_t times;
+
+    if (strcmp(text, "rest") == 0) {
+        spec->repeat = FIELD_REPEAT_REST;
+    } else if (num_parse_i64(text, &times) == 0) {
+        spec->repeat = FIELD_REPEAT_TIMES;
+        spec->repeat_times = (size_t)times;
+    } else {
+        spec->repeat = FIELD_REPEAT_FIELD;
+        spec->repeat_field = strdup(text);
+    }
+}
+
+/* "crc8", "crc8,1,5" */
+static void apply_checksum(struct field_spec *spec, char *text)
+{
+    char *save = NULL;
+    char *name = strtok_r(text, ",", &save), *from = strtok_r(NULL, ",", &save);
+    char *to = from ? strtok_r(NULL, ",", &save) : NULL;
+
+    spec->compute = FIELD_COMPUTE_CHECKSUM;
+    assert_true(checksum_parse(name, &spec->checksum));
+    spec->checksum_from = from ? (size_t)integer_of(from) : 0;
+    spec->checksum_to = to ? (size_t)integer_of(to) : SIZE_MAX;
+}
+
+/* the words of conditions, repeats and what is computed; false: another word */
+static bool apply_structure(struct field_spec *spec, const char *word, char *value)
+{
+    if (!value && strcmp(word, "open") == 0) {
+        spec->open_enum = true;
+    } else if (!value && strcmp(word, "counter") == 0) {
+        spec->compute = FIELD_COMPUTE_COUNTER;
+    } else if (!value && strcmp(word, "now") == 0) {
+        spec->compute = FIELD_COMPUTE_NOW;
+    } else if (value && strcmp(word, "when") == 0) {
+        apply_when(spec, value);
+    } else if (value && strcmp(word, "repeat") == 0) {
+        apply_repeat(spec, value);
+    } else if (value && strcmp(word, "checksum") == 0) {
+        apply_checksum(spec, value);
+    } else if (value && strcmp(word, "count") == 0) {
+        spec->compute =
+            strcmp(value, "all") == 0 ? FIELD_COMPUTE_LENGTH_ALL : FIELD_COMPUTE_LENGTH_REST;
+    } else if (value && strcmp(word, "round") == 0) {
+        spec->rounded = true;
+        spec->round_to = (uint8_t)integer_of(value);
+    } else if (value && strcmp(word, "offset") == 0 && strcmp(value, "same") == 0) {
+        spec->offset = FIELD_OFFSET_SAME;
+    } else if (value && (strcmp(word, "text") == 0 || strcmp(word, "default_text") == 0)) {
+        spec->own_data = (uint8_t *)strdup(value);
+        spec->own_length = strlen(value);
+        *(word[0] == 't' ? &spec->has_const : &spec->has_default) = true;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void apply_word(struct field_spec *spec, char *word)
 {
     static const struct {
@@ -79,6 +161,8 @@ static void apply_word(struct field_spec *spec, char *word)
 
     if (value)
         *value++ = '\0';
+    if (apply_structure(spec, word, value))
+        return;
     for (size_t i = 0; i < ARRAY_SIZE(decimals); i++)
         if (value && strcmp(word, decimals[i].key) == 0) {
             struct decimal decimal = decimal_of(value);
@@ -109,30 +193,56 @@ static void apply_word(struct field_spec *spec, char *word)
 
 static void parse_field(char *text, struct field_spec *spec)
 {
-    char *save = NULL;
-    char *name = strtok_r(text, " ", &save), *type = strtok_r(NULL, " ", &save);
+    char *save = NULL, *inner = strchr(text, '('), *end = strrchr(text, ')');
+    struct schema *element = NULL;
 
-    *spec = (struct field_spec){
-        .name = strdup(name), .offset = FIELD_OFFSET_NEXT, .scale = {1, 0}, .publish = true};
+    if (inner && end) { /* the fields of an array's element */
+        *inner++ = *end = '\0';
+        element = schema_from(inner);
+    }
+    char *name = strtok_r(text, " ", &save), *type = strtok_r(NULL, " ", &save);
+    *spec = (struct field_spec){.name = strdup(name),
+                                .offset = FIELD_OFFSET_NEXT,
+                                .scale = {1, 0},
+                                .publish = true,
+                                .element = element};
     assert_non_null(type);
-    assert_true(field_type_parse(type, &spec->type, &spec->size));
+    if (element)
+        spec->type = FIELD_TYPE_ARRAY;
+    else
+        assert_true(field_type_parse(type, &spec->type, &spec->size));
     if (spec->type == FIELD_TYPE_STRING || spec->type == FIELD_TYPE_BYTES)
         spec->length = FIELD_LENGTH_REST;
     for (char *word = strtok_r(NULL, " ", &save); word; word = strtok_r(NULL, " ", &save))
         apply_word(spec, word);
 }
 
+/* the next field, split at ';' outside of brackets */
+static char *next_field(char **rest)
+{
+    char *start = *rest, *p = start;
+    int depth = 0;
+
+    if (!*start)
+        return NULL;
+    for (; *p && (*p != ';' || depth); p++)
+        depth += (*p == '(') - (*p == ')');
+    *rest = *p ? p + 1 : p;
+    *p = '\0';
+    return start;
+}
+
 int schema_try(const char *text, struct schema **ret_schema, struct schema_error *ret_error)
 {
-    char *copy = strdup(text), *save = NULL, *rest = copy;
+    char *copy = strdup(text);
     struct field_spec *specs = calloc(SCHEMA_MAX_FIELDS + 1, sizeof(*specs));
     bool extra = strncmp(text, "extra ", 6) == 0;
     size_t n = 0;
 
     assert_non_null(copy);
     assert_non_null(specs);
-    for (char *field = strtok_r(rest + (extra ? 6 : 0), ";", &save); field;
-         field = strtok_r(NULL, ";", &save)) {
+    char *rest = copy + (extra ? 6 : 0);
+    for (char *field = next_field(&rest); field; field = next_field(&rest)) {
         assert_true(n <= SCHEMA_MAX_FIELDS);
         parse_field(field, &specs[n++]);
     }
@@ -170,8 +280,10 @@ const char *values_text(struct strbuf *out, const struct schema *schema, const s
     struct json_writer w = json_writer_to(out);
     json_write_object_begin(&w);
     for (size_t i = 0; i < schema->n_fields; i++) {
+        if (values[i].kind == VALUE_ABSENT)
+            continue;
         json_write_key(&w, schema->fields[i].name);
-        json_write_value(&w, &values[i]);
+        payload_write_field(&w, &schema->fields[i], &values[i]);
     }
     json_write_object_end(&w);
     assert_true(strbuf_ok(out));

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/bt.h"
+#include "core/codec_field.h"
 #include "helper_schema.h"
 #include "util/strbuf.h"
 #include <stdio.h>
@@ -31,7 +32,7 @@ static void offsets_follow_the_field_before(void **state)
     schema_free(schema);
 }
 
-static void bits_overlap_only_when_they_are_the_same(void **state)
+static void fields_contradict_each_other_only_in_bits_that_they_share(void **state)
 {
     static const struct {
         const char *text;
@@ -46,9 +47,17 @@ static void bits_overlap_only_when_they_are_the_same(void **state)
         {"a uint8; b uint8", false},
     };
 
+    const struct value none = {.kind = VALUE_UINT, .u = 0};
+
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         struct schema *schema = schema_from(table[i].text);
-        assert_int_equal(schema->overlaps, table[i].overlaps);
+        struct value values[2] = {{.kind = VALUE_UINT, .u = mask_of(bits_of(&schema->fields[0]))},
+                                  none};
+        uint8_t data[8];
+        size_t length;
+
+        assert_int_equal(codec_encode(schema, values, NULL, data, sizeof(data), &length, NULL),
+                         table[i].overlaps ? CODEC_E_CONFLICT : 0);
         schema_free(schema);
     }
 }
@@ -60,7 +69,6 @@ static void what_is_wrong_is_said_with_the_field(void **state)
         size_t field;
         const char *message;
     } table[] = {
-        {"a uint8; t time", 1, "type time is not supported yet"},
         {"a uint8; a uint8", 1, "there are two fields 'a'"},
         {"a.b uint8", 0, "a field's name has 1 to 64 of the characters A-Z a-z 0-9 _ -"},
         {"ts uint8", 0, "'ts' cannot be a field's name: payloads use it themselves"},
@@ -88,7 +96,7 @@ static void what_is_wrong_is_said_with_the_field(void **state)
         {"a uint16 offset=511", 0, "lies beyond the 512 bytes that a value can have"},
         {"a string length=513", 0, "lies beyond the 512 bytes that a value can have"},
         {"a bytes offset=513", 0, "lies beyond the 512 bytes that a value can have"},
-        {"a uint8 offset=18446744073709551614", 0,
+        {"a uint8 offset=18446744073709551613", 0,
          "lies beyond the 512 bytes that a value can have"},
         {"a uint8 invalid=256", 0, "invalid: 256 does not fit 8 bits"},
         {"a int8 invalid=-129", 0, "invalid: -129 does not fit 8 bits"},
@@ -110,7 +118,57 @@ static void what_is_wrong_is_said_with_the_field(void **state)
         {"a uint8 const=256", 0, "const of a: does not fit uint8"},
         {"a uint8 max=5 default=6", 0, "default of a: must be 5 or less"},
         {"a uint8 enum=0:x default=1", 0, "default of a: is none of x"},
-        {"a string const=1", 0, "const and default of a string are not supported yet"},
+        {"a string length=2 text=abc", 0, "const of a: is longer than its 2 bytes"},
+        {"a bytes length=2 text=a", 0, "const of a: does not fit bytes"},
+        {"a time const=1", 0, "const and default belong to single values that are not computed"},
+        {"a time invalid=1", 0, "only numbers and bool have an invalid value"},
+        {"a time min=1", 0, "only numbers have min, max and step"},
+        {"a uint8 when=f,bit,0", 0, "when: there is no field 'f' before it"},
+        {"a uint8 when=a,bit,0", 0, "when: there is no field 'a' before it"},
+        {"a uint8 when=b,bit,0; b uint8", 0, "when: there is no field 'b' before it"},
+        {"f string length=1; a uint8 when=f,bit,0", 1,
+         "when: 'f' is no integer and no bool that could decide"},
+        {"f uint8 repeat=3; a uint8 when=f,bit,0", 1,
+         "when: 'f' is no integer and no bool that could decide"},
+        {"f uint8; a uint8 when=f,bit,8", 1, "when: 'f' has only 8 bits"},
+        {"f uint8 bits=0,2; a uint8 when=f,bit,2", 1, "when: 'f' has only 2 bits"},
+        {"f uint8; a uint8 when=f,bit,1,2", 1, "when: a bit equals 0 or 1"},
+        {"f uint8; a uint8 when=f,is,256", 1, "when: equals 256 does not fit 8 bits"},
+        {"f uint8 enum=0:x; a uint8 when=f,is,y", 1, "when: 'y' is no name of the enum of 'f'"},
+        {"f uint8; a uint8 when=f,bit,0; a uint8 when=f,bit,1", 2, "there are two fields 'a'"},
+        {"f uint8; g uint8; a uint8 when=f,bit,0; a uint8 when=g,bit,0,0", 3,
+         "there are two fields 'a'"},
+        {"f uint8; a uint8; a uint8 when=f,bit,0", 2, "there are two fields 'a'"},
+        {"a array repeat=n (x uint8)", 0, "repeat: there is no field 'n' before it"},
+        {"n int8; a uint8 repeat=n", 1, "repeat: 'n' is no plain unsigned integer"},
+        {"n uint8 scale=2; a uint8 repeat=n", 1, "repeat: 'n' is no plain unsigned integer"},
+        {"a uint8 repeat=0", 0, "repeat: a count is 1 to 512"},
+        {"a uint8 repeat=513", 0, "repeat: a count is 1 to 512"},
+        {"a uint16 repeat=257", 0, "lies beyond the 512 bytes that a value can have"},
+        {"a array (x uint8)", 0, "an array needs 'repeat'"},
+        {"a uint8 repeat=2 const=1", 0,
+         "what repeats has no const, no default, and is not computed"},
+        {"a string repeat=rest", 0,
+         "an element of an array cannot take the rest: give its text a length"},
+        {"a array repeat=2 (f uint8 repeat=2)", 0,
+         "an element of an array has no arrays and nothing computed in it"},
+        {"a array repeat=2 (c uint8 checksum=crc8)", 0,
+         "an element of an array has no arrays and nothing computed in it"},
+        {"a uint8 repeat=2 bits=4,5", 0,
+         "bits: [first, count] must lie within the 8 bits of the field"},
+        {"a uint8 repeat=rest; b uint8", 1,
+         "comes after a field that takes the rest: give that one a length"},
+        {"a string; f uint8 offset=same; b uint8 when=f,bit,0; c string; d uint8", 4,
+         "comes after a field that takes the rest: give that one a length"},
+        {"c uint8 checksum=crc16_modbus", 0,
+         "checksum: crc16_modbus needs a plain unsigned integer of 2 bytes or more"},
+        {"c int8 checksum=sum8", 0,
+         "checksum: sum8 needs a plain unsigned integer of 1 bytes or more"},
+        {"c uint8 checksum=sum8,3,3", 0, "checksum: 'to' is the end of its bytes, beyond 'from'"},
+        {"c int8 counter", 0, "a length and a counter are plain unsigned integers"},
+        {"c string now", 0, "value: now needs the type time or a number"},
+        {"c uint8 now const=1", 0,
+         "const and default belong to single values that are not computed"},
     };
     struct schema_error error;
     struct schema *schema = NULL;
@@ -138,6 +196,10 @@ static void the_limits_themselves_are_fine(void **state)
         "a uint32 scale=1000000000",
         "a uint8 scale=1e-18 add=9",
         "a uint8 min=1 max=1 step=0.001",
+        "t time be",
+        "f uint8; a uint8 when=f,bit,7; a uint16 when=f,bit,7,0; b bool repeat=512 offset=0",
+        "f uint8; a string when=f,is,1; b bytes when=f,is,2",
+        "a string text=x length=1; b bytes default_text=xy length=2",
         "string string", /* types are no reserved names */
     };
 
@@ -208,7 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offsets_follow_the_field_before),
-        cmocka_unit_test(bits_overlap_only_when_they_are_the_same),
+        cmocka_unit_test(fields_contradict_each_other_only_in_bits_that_they_share),
         cmocka_unit_test(what_is_wrong_is_said_with_the_field),
         cmocka_unit_test(the_limits_themselves_are_fine),
         cmocka_unit_test(fields_names_and_enums_have_limits),

@@ -8,6 +8,7 @@
 
 #include "util/time.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -100,9 +101,80 @@ static void both_clocks_run(void **state)
     assert_true(a.real_us > INT64_C(1700000000000000));
 }
 
+static void local_times_are_read_and_written(void **state)
+{
+    static const char *const good[][2] = {
+        {"2026-11-23T03:04:05", "2026-11-23T03:04:05"},
+        {"2026-11-23 03:04:05", "2026-11-23T03:04:05"},
+        {"2026-11-23t03:04", "2026-11-23T03:04:00"},
+        {"2026-11-23T03:04:05.999999", "2026-11-23T03:04:05"},
+        {"2024-02-29T23:59:59", "2024-02-29T23:59:59"},
+        {"2000-02-29T00:00:00", "2000-02-29T00:00:00"},
+        {"0001-01-01T00:00:00", "0001-01-01T00:00:00"},
+        {"9999-12-31T23:59:59", "9999-12-31T23:59:59"},
+    };
+    static const char *const bad[] = {
+        "",
+        "2026-11-23",
+        "2026-11-23T03",
+        "2026-11-23T03:04:",
+        "2026-11-23T03:04:5",
+        "2026-11-23T03:04:05.",
+        "2026-11-23T03:04:05Z",
+        "2026-11-23T03:04:05+01:00",
+        "2026-11-23T24:00:00",
+        "2026-11-23T03:60:00",
+        "2026-11-23T03:04:60",
+        "2026-13-01T03:04:05",
+        "2026-00-01T03:04:05",
+        "2026-11-31T03:04:05",
+        "2026-11-00T03:04:05",
+        "1900-02-29T03:04:05",
+        "0000-01-01T03:04:05",
+        "26-11-23T03:04:05",
+        "2026/11/23T03:04:05",
+    };
+    struct time_parts parts;
+    char text[TIME_PARTS_SIZE];
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        assert_int_equal(time_parts_parse(good[i][0], strlen(good[i][0]), &parts), 0);
+        assert_int_equal(time_parts_format(&parts, text), 19);
+        assert_string_equal(text, good[i][1]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (time_parts_parse(bad[i], strlen(bad[i]), &parts) != -EINVAL)
+            fail_msg("%s is taken", bad[i]);
+}
+
+static void the_local_time_follows_the_zone(void **state)
+{
+    static const struct {
+        int64_t real_us;
+        const char *text;
+    } table[] = {
+        {INT64_C(1795402800123000), "2026-11-23T04:00:00"},
+        {INT64_C(1782183600000000), "2026-06-23T05:00:00"}, /* summer */
+        {-1, "1970-01-01T00:59:59"},
+    };
+    char text[TIME_PARTS_SIZE];
+
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    tzset();
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        struct time_parts parts = time_local(table[i].real_us);
+        time_parts_format(&parts, text);
+        assert_string_equal(text, table[i].text);
+    }
+    unsetenv("TZ");
+    tzset();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(local_times_are_read_and_written),
+        cmocka_unit_test(the_local_time_follows_the_zone),
         cmocka_unit_test(a_time_stamp_is_utc_with_milliseconds),
         cmocka_unit_test(every_day_of_four_centuries_is_what_the_library_says),
         cmocka_unit_test(durations_carry_their_unit),
