@@ -324,7 +324,7 @@ class Demo:
     def show(self, topic, payload):
         rest = topic.split("/")[self.base.count("/") + 1:]
         try:
-            value = json.loads(payload)
+            value = json.loads(payload, parse_float=str)  # as it was written: 22.20
         except ValueError:
             value = None
         if rest[0] == "bridge":
