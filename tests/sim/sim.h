@@ -164,7 +164,8 @@ struct sim_radio {
     bool was_powered; /* since it got its number */
     enum scan_mode_fault scan;
     uint64_t create; /* serial of the Connect whose link is being made now; 0: none */
-    bool scan_told_failed;
+    bool scan_told_failed, told_blocked;
+    uint64_t scan_answer_us; /* requests are carried out in their order */
     uint64_t idle_scan_us; /* since when somebody is missing and nobody scans, ... */
     uint64_t needless_scan_us;
 };

@@ -106,6 +106,8 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
         sim_check_over(sim, call->object);
     if (radio && call->type == ACTION_SCAN_START)
         radio->scan_told_failed = status != BT_STATUS_OK;
+    if (radio && call->type == ACTION_POWER)
+        radio->told_blocked = status == BT_STATUS_BLOCKED;
     sim_trace(sim, "answer to op %u.%u (device %u): %s", call->op.generation, call->op.id,
               call->device, bt_status_name(status));
     call->serial = 0;
@@ -166,8 +168,10 @@ void sim_adapter_tell(struct sim *sim, struct sim_radio *radio)
                                            .discovering = radio->discovering}};
     sim_trace(sim, "adapter %u %s%s%s", radio->id, name, radio->powered ? " powered" : "",
               radio->discovering ? " discovering" : "");
-    if (radio->powered)
+    if (radio->powered) {
         radio->was_powered = true;
+        radio->told_blocked = false;
+    }
     if (sim->bluez_up)
         sim_emit(sim, &event);
 }
@@ -236,7 +240,8 @@ static void add_radio(struct sim *sim, int r)
 
     radio->id = ++sim->next_id;
     radio->discovering = false;
-    radio->scan_told_failed = false;
+    radio->scan_told_failed = radio->told_blocked = false;
+    radio->scan_answer_us = 0;
     radio->was_powered = false;
     radio->idle_scan_us = 0;
 }
@@ -329,7 +334,9 @@ static void scan(struct sim *sim, struct sim_call *call, const struct sim_radio 
         status = BT_STATUS_TIMEOUT;
         delay = S_TO_US(15);
     }
-    sim_schedule(sim, delay, scan_done, call->serial, status);
+    uint64_t *answer_us = &sim->radios[call->radio].scan_answer_us;
+    *answer_us = MAX_OF(*answer_us, sim->now.mono_us + delay);
+    sim_schedule(sim, *answer_us - sim->now.mono_us, scan_done, call->serial, status);
 }
 
 /* ---- objects ---- */

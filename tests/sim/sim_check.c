@@ -159,7 +159,7 @@ static bool says_the_truth(const struct sim *sim, size_t i)
         bool there = radio->id && sim_radio_selected(sim, radio);
         any |= there;
         powered |= there && radio->powered;
-        blocked |= there && radio->blocked;
+        blocked |= there && radio->told_blocked;
         failed |= there && (radio->scan_told_failed || radio->scan == SCAN_NO_REPLY);
     }
     if (peer->state == PEER_STATE_BACKOFF) /* tells of the last failure */

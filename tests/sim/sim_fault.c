@@ -361,12 +361,24 @@ static void heal_devices(struct sim *sim)
     }
 }
 
+/* Nobody else holds a peripheral by an adapter that is not the gateway's. */
+static void end_foreign_links(struct sim *sim)
+{
+    for (int r = 0; r < N_RADIOS; r++) {
+        const struct adapter *adapter = adapter_find(sim->gateway, sim->radios[r].id);
+        for (size_t d = 0; d < sim->n_devices; d++)
+            if (sim->objects[r][d].connected && !(adapter && adapter->used))
+                sim_link_down(sim, &sim->objects[r][d]);
+    }
+}
+
 void sim_heal(struct sim *sim)
 {
     heal_devices(sim);
     if (!sim->bluez_up)
         sim_bluez_up(sim);
     heal_radios(sim);
+    end_foreign_links(sim);
     sim->refusing = sim->reordering = false;
     sim->ack_us = 4000;
     sim_broker_thaw(sim);

@@ -40,6 +40,8 @@ void sim_link_up(struct sim *sim, struct sim_object *object)
     object->link = ++sim->next_link;
     device->linked = object;
     sim_check_over(sim, object);
+    for (size_t c = 0; c < N_CHARS_MAX && device->resolve != RESOLVE_PARTIAL; c++)
+        object->gatt[c].missing = false;
     if (device->resolve == RESOLVE_PARTIAL)
         for (size_t c = sim_below(sim, (uint32_t)device->n_chars); c < device->n_chars; c++)
             sim_gatt_remove(sim, object, (int)c);
@@ -428,8 +430,10 @@ void sim_link_heal(struct sim *sim, struct sim_object *object)
                      0);
     for (size_t c = 0; c < sim->devices[object->device].n_chars; c++)
         missing |= object->gatt[c].missing;
-    if (missing)
+    if (missing && object->resolved)
         sim_gatt_change(sim, object, false);
+    for (size_t c = 0; c < N_CHARS_MAX; c++)
+        object->gatt[c].missing = false;
 }
 
 void sim_resolve(struct sim *sim, struct sim_call *call)
