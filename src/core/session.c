@@ -28,10 +28,6 @@ static void resolve(struct peer *peer)
 
 static void take_link(struct peer *peer, uint32_t adapter, uint32_t device)
 {
-    if (peer->subscribed_device && peer->subscribed_device != device)
-        for (size_t i = 0; i < peer->n_entries; i++)
-            peer->sources[i].subscription = 0;
-    peer->subscribed_device = device;
     peer->adapter = adapter;
     peer->device = device;
     peer->link_up = true;

@@ -40,12 +40,14 @@ const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adap
 void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
 {
     gateway_remove_device(peer->gateway, sighting->device);
-    if (peer->subscribed_device == sighting->device) {
-        peer->subscribed_device = 0; /* the object's subscriptions went with it */
-        for (size_t i = 0; i < peer->n_entries; i++)
-            peer->sources[i].subscription = 0;
-    }
     *sighting = (struct sighting){0};
+    /* The objects share the numbers: BlueZ renews a subscription by itself when the peer comes back
+     * to an adapter, before we ask. With the last object the last subscription went. */
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device)
+            return;
+    for (size_t i = 0; i < peer->n_entries; i++)
+        peer->sources[i].subscription = 0;
 }
 
 /* ---- objects of BlueZ ---- */

@@ -166,7 +166,7 @@ struct sim_radio {
     uint64_t create; /* serial of the Connect whose link is being made now; 0: none */
     bool scan_told_failed, told_blocked;
     uint64_t scan_answer_us; /* requests are carried out in their order */
-    uint64_t idle_scan_us; /* since when somebody is missing and nobody scans, ... */
+    uint64_t idle_scan_us;   /* since when somebody is missing and nobody scans, ... */
     uint64_t needless_scan_us;
 };
 

@@ -231,6 +231,48 @@ static void what_is_subscribed_is_subscribed_again_after_a_reconnect(void **stat
     world_free(world);
 }
 
+static void power_adapter(struct world *world, uint32_t number, const char *name, bool on)
+{
+    struct event event = {.type = EVENT_ADAPTER,
+                          .adapter_info = {.adapter = number, .name = name, .powered = on}};
+
+    world_event(world, &event);
+}
+
+static void early_value_counts_also_after_a_link_by_another_adapter(void **state)
+{
+    struct world *world = begin(1);
+    struct event heard = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = 2,
+                                          .device = 200,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .heard = true,
+                                          .rssi = -50}};
+
+    world_online(world, 0);
+    struct action before = *world_expect(world, ACTION_SUBSCRIBE);
+    world_advance(world, 31000);
+    power_adapter(world, 2, "hci1", true);
+    power_adapter(world, 1, "hci0", false);
+    world_link(world, D0, false);
+    world_clear(world);
+    world_event(world, &heard);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, 200);
+    world_link(world, 200, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    world_advance(world, 31000);
+    power_adapter(world, 1, "hci0", true);
+    power_adapter(world, 2, "hci1", false);
+    world_link(world, 200, false);
+    world_clear(world);
+    world_link(world, D0, true);
+    world_value(world, &before, "\x08", 1);
+    assert_non_null(world_published(world, "g/d0/level"));
+    assert_non_null(strstr(world_published(world, "g/d0/level"), "\"value\":8"));
+    world_free(world);
+}
+
 static void late_answer_of_an_old_attempt_changes_nothing(void **state)
 {
     struct world *world = begin(1);
@@ -618,6 +660,7 @@ int main(void)
         cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
         cmocka_unit_test(lost_link_is_offline_at_once_and_tried_again_at_once),
         cmocka_unit_test(what_is_subscribed_is_subscribed_again_after_a_reconnect),
+        cmocka_unit_test(early_value_counts_also_after_a_link_by_another_adapter),
         cmocka_unit_test(late_answer_of_an_old_attempt_changes_nothing),
         cmocka_unit_test(object_that_vanishes_while_connecting_frees_the_connector),
         cmocka_unit_test(empty_tree_is_cleared_from_the_cache_once_then_retried_slowly),
