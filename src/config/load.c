@@ -231,6 +231,19 @@ static int directory_of(const char *path, char **ret_directory)
     return *ret_directory ? 0 : -ENOMEM;
 }
 
+/* The hash is published: a password in the file must not be guessed from it. */
+static uint64_t hash_without_secrets(const struct yaml_doc *doc)
+{
+    const struct yaml_node *mqtt = yaml_node_get(yaml_doc_root(doc), "mqtt");
+    const struct yaml_node *secrets[2] = {NULL, NULL};
+
+    if (mqtt) {
+        secrets[0] = yaml_node_get(mqtt, "password");
+        secrets[1] = yaml_node_get(mqtt, "username");
+    }
+    return yaml_doc_hash(doc, secrets, ARRAY_SIZE(secrets));
+}
+
 int config_load(const char *path, const struct config_options *options, struct diags *diags,
                 struct settings **ret_settings)
 {
@@ -250,7 +263,7 @@ int config_load(const char *path, const struct config_options *options, struct d
         return -ENOMEM;
     if (diags->n_errors)
         return CONFIG_E_INVALID;
-    snprintf(settings->hash, sizeof(settings->hash), "%016" PRIx64, yaml_doc_hash(doc));
+    snprintf(settings->hash, sizeof(settings->hash), "%016" PRIx64, hash_without_secrets(doc));
     *ret_settings = TAKE_PTR(settings);
     return 0;
 }

@@ -29,7 +29,6 @@ struct anchor {
 struct yaml_doc {
     struct yaml_node *root;
     struct item *all; /* owned */
-    uint64_t hash;
 };
 
 struct builder {
@@ -479,15 +478,6 @@ static int build_document(struct builder *b)
     return 0;
 }
 
-static uint64_t fnv1a(const char *text, size_t length)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
-    return hash;
-}
-
 int yaml_doc_parse(const char *text, size_t length, struct diags *diags, struct yaml_doc **ret_doc)
 {
     struct builder b = {.diags = diags, .text = text, .length = length};
@@ -516,7 +506,6 @@ int yaml_doc_parse(const char *text, size_t length, struct diags *diags, struct 
         yaml_doc_free(b.doc);
         return r;
     }
-    b.doc->hash = fnv1a(text, length);
     *ret_doc = b.doc;
     return 0;
 }
@@ -579,11 +568,6 @@ struct yaml_doc *yaml_doc_free(struct yaml_doc *doc)
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc)
 {
     return doc->root;
-}
-
-uint64_t yaml_doc_hash(const struct yaml_doc *doc)
-{
-    return doc->hash;
 }
 
 const struct yaml_node *yaml_node_get(const struct yaml_node *mapping, const char *key)

@@ -47,8 +47,10 @@ MUST_CHECK
 int yaml_doc_parse(const char *text, size_t length, struct diags *diags, struct yaml_doc **ret_doc);
 struct yaml_doc *yaml_doc_free(struct yaml_doc *doc);
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc);
-/* FNV-1a (64 bits) of the text: tells versions of a file apart, protects nothing */
-uint64_t yaml_doc_hash(const struct yaml_doc *doc);
+/* FNV-1a (64 bits) of what the file says, comments and layout aside: tells versions apart, protects
+ * nothing, so nodes with secrets are left out by `except`. */
+uint64_t yaml_doc_hash(const struct yaml_doc *doc, const struct yaml_node *const *except,
+                       size_t n_except);
 
 /* the item of a mapping's key, or NULL */
 const struct yaml_node *yaml_node_get(const struct yaml_node *mapping, const char *key);

@@ -396,15 +396,22 @@ static void words_and_addresses_need_no_quotes(void **state)
     done(&l);
 }
 
-static void the_hash_tells_versions_apart(void **state)
+static void the_hash_tells_versions_apart_and_nothing_of_the_password(void **state)
 {
-    struct loaded a = load_good(MQTT), b = load_good(MQTT), c = load_good(MQTT "# more\n");
+    static const char format[] = "mqtt: { url: mqtt://h, username: u, password: %s }\n"
+                                 "gateway: { id: %s }\n";
+    const char *with[][2] = {{"one", "g"}, {"other", "g"}, {"one", "h"}};
+    struct loaded l[3];
+    char text[200];
 
-    assert_string_equal(a.settings->hash, b.settings->hash);
-    assert_string_not_equal(a.settings->hash, c.settings->hash);
-    done(&a);
-    done(&b);
-    done(&c);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(text, sizeof(text), format, with[i][0], with[i][1]);
+        l[i] = load_good(text);
+    }
+    assert_string_equal(l[0].settings->hash, l[1].settings->hash);
+    assert_string_not_equal(l[0].settings->hash, l[2].settings->hash);
+    for (size_t i = 0; i < 3; i++)
+        done(&l[i]);
 }
 
 static void a_useless_host_name_is_no_gateway_id(void **state)
@@ -815,7 +822,7 @@ int main(void)
         cmocka_unit_test(fields_are_compiled_in_their_order),
         cmocka_unit_test(a_devices_own_keys_win_over_its_profiles_deep),
         cmocka_unit_test(words_and_addresses_need_no_quotes),
-        cmocka_unit_test(the_hash_tells_versions_apart),
+        cmocka_unit_test(the_hash_tells_versions_apart_and_nothing_of_the_password),
         cmocka_unit_test(a_useless_host_name_is_no_gateway_id),
         cmocka_unit_test(a_password_file_loses_one_line_break_and_nothing_else),
         cmocka_unit_test(a_password_file_that_is_unsafe_or_unfit_is_refused),
