@@ -316,7 +316,8 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
         if (!fits || !peer_best_sighting(peer, adapter, heard))
             continue;
         /* somebody who waits for an answer goes before the rest */
-        bool asked = peer->ops, best_asked = best && best->ops;
+        bool asked = peer->ops || peer->sequences;
+        bool best_asked = best && (best->ops || best->sequences);
         if (!best || asked > best_asked || (asked == best_asked && peer->since_us < best->since_us))
             best = peer;
     }

@@ -49,6 +49,7 @@ static const char *kind_name(enum command_kind kind)
     switch (kind) {
     case COMMAND_KIND_SET: return "set";
     case COMMAND_KIND_GET: return "get";
+    case COMMAND_KIND_COMMAND: return "command";
     }
     return "";
 }
@@ -132,7 +133,7 @@ void command_answer_error(struct gateway *gateway, struct command *command, cons
 }
 
 /* BlueZ's outcome to the codes of the documentation. */
-static const char *code_of(const struct command *command, enum bt_status status)
+static const char *code_of(enum command_kind kind, enum bt_status status)
 {
     switch (status) {
     case BT_STATUS_ATT_ERROR: return "att_error";
@@ -142,8 +143,7 @@ static const char *code_of(const struct command *command, enum bt_status status)
     case BT_STATUS_LOST: return "not_connected";
     case BT_STATUS_NOT_READY:
     case BT_STATUS_BLOCKED: return "adapter_off";
-    case BT_STATUS_NOT_PERMITTED:
-        return command->kind == COMMAND_KIND_GET ? "write_only" : "read_only";
+    case BT_STATUS_NOT_PERMITTED: return kind == COMMAND_KIND_GET ? "write_only" : "read_only";
     case BT_STATUS_NOT_AUTHORIZED:
     case BT_STATUS_NOT_PAIRED:
     case BT_STATUS_AUTH_FAILED:
@@ -190,15 +190,13 @@ static const char *att_name(uint8_t att)
     return att >= 0x80 && att <= 0x9f ? "Application Error" : "ATT Error";
 }
 
-void command_answer_status(struct gateway *gateway, struct command *command,
-                           const struct bt_result *result)
+const char *command_explain_status(enum command_kind kind, const struct bt_result *result,
+                                   const char **ret_text)
 {
-    if (!command)
-        return;
-    if (result->status == BT_STATUS_ATT_ERROR)
-        command_answer_error(gateway, command, "att_error", result->att, "%s",
-                             att_name(result->att));
-    else
-        command_answer_error(gateway, command, code_of(command, result->status), 0, "%s",
-                             result->text ? result->text : bt_status_name(result->status));
+    if (result->status == BT_STATUS_ATT_ERROR) {
+        *ret_text = att_name(result->att);
+        return "att_error";
+    }
+    *ret_text = result->text ? result->text : bt_status_name(result->status);
+    return code_of(kind, result->status);
 }

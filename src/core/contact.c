@@ -5,8 +5,8 @@
  *
  * A contact begins with a command or a due read (on_demand), when its time has come (every), or
  * when the peer is heard (when_seen; a command begins one in every mode). It ends when nothing is
- * queued, every characteristic of `until` has had a value and nothing was done for `linger`; or at
- * `timeout`. Must not know how a link is made.
+ * queued, no sequence of steps is running, every characteristic of `until` has had a value and
+ * nothing was done for `linger`; or at `timeout`. Must not know how a link is made.
  */
 #include "core/world.h"
 
@@ -66,6 +66,10 @@ void contact_start(struct peer *peer)
             peer->entries[i].read_due_us = peer->gateway->now.mono_us;
             gateway_arm(peer->gateway, peer->entries[i].read_due_us);
         }
+    if (!held(peer) && peer->settings->poll.every_ms) {
+        peer->poll_due_us = peer->gateway->now.mono_us;
+        gateway_arm(peer->gateway, peer->poll_due_us);
+    }
 }
 
 void contact_begin(struct peer *peer)
@@ -111,7 +115,7 @@ void contact_activity(struct peer *peer)
 {
     if (!peer->contact || peer->state != PEER_STATE_ONLINE)
         return;
-    if (peer->op || peer->ops || peer->until) {
+    if (peer->op || peer->ops || peer->until || step_is_busy(peer)) {
         peer->linger_us = TIME_NEVER;
         return;
     }
@@ -234,6 +238,8 @@ void contact_timer(struct peer *peer)
         if (peer->settings->connection.mode == CONNECTION_MODE_ON_DEMAND &&
             peer->entries[i].read_due_us <= now)
             contact_begin(peer);
+    if (peer->settings->connection.mode == CONNECTION_MODE_ON_DEMAND && peer->poll_due_us <= now)
+        contact_begin(peer);
     gateway_arm(gateway, peer->contact_due_us);
     gateway_arm(gateway, peer->contact_limit_us);
     gateway_arm(gateway, peer->linger_us);

@@ -507,6 +507,7 @@ static void timer(struct gateway *gateway)
     for (size_t i = 0; i < gateway->n_peers; i++) {
         peer_timer(&gateway->peers[i]);
         ops_timer(&gateway->peers[i]);
+        step_timer(&gateway->peers[i]);
     }
     if (gateway->health_us <= gateway->now.mono_us) {
         if (gateway->broker_up && !gateway->stopping)

@@ -8,12 +8,29 @@
 
 #include "core/json.h"
 #include "util/cleanup.h"
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static void op_free(struct gatt_op *op)
 {
     command_free(op->command);
     free(op);
+}
+
+/* It came to nothing: tells who waits for it. The operation is in no list any more. */
+static void PRINTF_LIKE(5, 6) fail(struct peer *peer, struct gatt_op *op, const char *code,
+                                   uint8_t att, const char *format, ...)
+{
+    char text[256];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    command_answer_error(peer->gateway, TAKE_PTR(op->command), code, att, "%s", text);
+    if (op->step)
+        step_operation(peer, op->step, code, att, text);
 }
 
 static void append(struct peer *peer, struct gatt_op *op)
@@ -93,6 +110,38 @@ void ops_read(struct peer *peer, uint32_t entry, struct command *command)
     enqueue(peer, OP_KIND_READ, entry, NULL, 0, command);
 }
 
+void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
+              size_t length, uint32_t number)
+{
+    struct gatt_op *op = op_new(kind, entry, data, length);
+
+    if (!op) {
+        step_operation(peer, number, "internal", 0, "out of memory");
+        return;
+    }
+    op->step = number;
+    if (peer->configured)
+        append(peer, op);
+    else
+        prepend(peer, op); /* what people asked for waits until it is online */
+    ops_run(peer);
+}
+
+void ops_drop_step(struct peer *peer, uint32_t number)
+{
+    for (struct gatt_op **link = &peer->ops; *link;) {
+        struct gatt_op *op = *link;
+
+        if (op->step != number) {
+            link = &op->next;
+            continue;
+        }
+        *link = op->next;
+        peer->n_ops--;
+        op_free(op);
+    }
+}
+
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                struct command *command)
 {
@@ -101,7 +150,7 @@ void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t le
 
 /* ---- running ---- */
 
-/* False: it cannot be done, and the command was told. */
+/* False: it cannot be done, and who asked was told. */
 static bool check_write(struct peer *peer, struct gatt_op *op, const struct source *source)
 {
     const struct entry *entry = &peer->entries[op->entry];
@@ -110,22 +159,20 @@ static bool check_write(struct peer *peer, struct gatt_op *op, const struct sour
     enum tri wanted = entry->settings->response;
 
     if (!request && !write_command) {
-        command_answer_error(peer->gateway, TAKE_PTR(op->command), "read_only", 0,
-                             "the peer does not allow writing %s", entry->settings->id);
+        fail(peer, op, "read_only", 0, "the peer does not allow writing %s", entry->settings->id);
         return false;
     }
     if ((wanted == TRI_YES && !request) || (wanted == TRI_NO && !write_command)) {
-        command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_supported", 0,
-                             "the peer offers writing only %s response",
-                             request ? "with" : "without");
+        fail(peer, op, "not_supported", 0, "the peer offers writing only %s response",
+             request ? "with" : "without");
         return false;
     }
     op->response = wanted == TRI_AUTO ? request : wanted == TRI_YES;
     /* a command travels in one packet: ATT_MTU - 3 (Vol 3 Part F 3.4.5.3) */
     if (!op->response && peer->mtu && op->length > peer->mtu - 3u) {
-        command_answer_error(peer->gateway, TAKE_PTR(op->command), "value_too_long", 0,
-                             "%zu bytes do not fit a write without response (at most %u)",
-                             op->length, peer->mtu - 3u);
+        fail(peer, op, "value_too_long", 0,
+             "%zu bytes do not fit a write without response (at most %u)", op->length,
+             peer->mtu - 3u);
         return false;
     }
     return true;
@@ -136,16 +183,15 @@ static bool check(struct peer *peer, struct gatt_op *op)
     const struct entry *entry = &peer->entries[op->entry];
 
     if (entry->source == NO_SOURCE) {
-        command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_supported", 0, "%s",
-                             entry->missing ? entry->missing : "not on this peer");
+        fail(peer, op, "not_supported", 0, "%s",
+             entry->missing ? entry->missing : "not on this peer");
         return false;
     }
     const struct source *source = &peer->sources[entry->source];
     if (op->kind == OP_KIND_WRITE)
         return check_write(peer, op, source);
     if (!(source->flags & GATT_FLAG_READ)) {
-        command_answer_error(peer->gateway, TAKE_PTR(op->command), "write_only", 0,
-                             "the peer does not allow reading %s", entry->settings->id);
+        fail(peer, op, "write_only", 0, "the peer does not allow reading %s", entry->settings->id);
         return false;
     }
     return true;
@@ -175,9 +221,16 @@ static void issue(struct peer *peer, struct gatt_op *op)
     action->write.response = op->response;
 }
 
+/* online; before that, only what on_connect does */
+static bool may_run(const struct peer *peer)
+{
+    return peer->state == PEER_STATE_ONLINE ||
+           (peer->state == PEER_STATE_CONFIGURING && !peer->configured && peer->ops->step);
+}
+
 void ops_run(struct peer *peer)
 {
-    while (peer->state == PEER_STATE_ONLINE && !peer->op && peer->ops) {
+    while (!peer->op && peer->ops && may_run(peer)) {
         struct gatt_op *op = peer->ops;
 
         peer->ops = op->next;
@@ -233,6 +286,8 @@ static void wrote(struct peer *peer, struct gatt_op *op)
         strbuf_puts(&json, "{\"confirmed\":false}");
         command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
     }
+    if (op->step)
+        return; /* what is to be published then, its steps read */
     /* What the peer made of it is what counts: read it back, or wait for its notification. */
     if (op->flags & GATT_FLAG_READ) {
         struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
@@ -241,6 +296,18 @@ static void wrote(struct peer *peer, struct gatt_op *op)
     } else if (!notified) {
         publish_value(peer, op->entry, op->data, op->length, true);
     }
+}
+
+static void refused(struct peer *peer, struct gatt_op *op, const struct bt_result *result)
+{
+    enum command_kind kind = op->kind == OP_KIND_READ ? COMMAND_KIND_GET : COMMAND_KIND_SET;
+    const char *text;
+    const char *code = command_explain_status(kind, result, &text);
+
+    if (!op->command && !op->step)
+        actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                    "reading %s failed: %s", peer->entries[op->entry].settings->id, text);
+    fail(peer, op, code, result->status == BT_STATUS_ATT_ERROR ? result->att : 0, "%s", text);
 }
 
 void ops_result(struct peer *peer, const struct event *event)
@@ -253,12 +320,7 @@ void ops_result(struct peer *peer, const struct event *event)
     }
     peer->op = NULL;
     if (event->result.status != BT_STATUS_OK) {
-        if (!op->command)
-            actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
-                        "reading %s failed: %s", peer->entries[op->entry].settings->id,
-                        event->result.text ? event->result.text
-                                           : bt_status_name(event->result.status));
-        command_answer_status(peer->gateway, TAKE_PTR(op->command), &event->result);
+        refused(peer, op, &event->result);
     } else if (op->kind == OP_KIND_READ) {
         peer->gateway->counts.reads++;
         publish_value(peer, op->entry, event->read.data, event->read.length, false);
@@ -266,6 +328,8 @@ void ops_result(struct peer *peer, const struct event *event)
     } else {
         wrote(peer, op);
     }
+    if (op->step && event->result.status == BT_STATUS_OK)
+        step_operation(peer, op->step, NULL, 0, NULL);
     op_free(op);
     ops_run(peer);
     contact_activity(peer);
@@ -273,8 +337,8 @@ void ops_result(struct peer *peer, const struct event *event)
 
 void ops_link_lost(struct peer *peer)
 {
+    step_link_lost(peer);
     struct gatt_op *op = peer->op;
-
     if (op) {
         peer->op = NULL;
         command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
@@ -304,6 +368,7 @@ void ops_link_lost(struct peer *peer)
 
 void ops_cancel_all(struct peer *peer, const char *code, const char *message)
 {
+    step_cancel_all(peer, code, message);
     if (peer->op) {
         struct gatt_op *op = TAKE_PTR(peer->op);
         command_answer_error(peer->gateway, TAKE_PTR(op->command), code, 0, "%s", message);
@@ -326,8 +391,7 @@ void ops_timer(struct peer *peer)
 
     if (op && op->deadline_us <= now) {
         peer->op = NULL;
-        command_answer_error(gateway, TAKE_PTR(op->command), "timeout", 0,
-                             "no answer from the peer within %d s", OP_MS / 1000);
+        fail(peer, op, "timeout", 0, "no answer from the peer within %d s", OP_MS / 1000);
         op_free(op);
         ops_run(peer);
     } else if (op) {

@@ -56,6 +56,7 @@ static const char *const reason_names[] = {
     [REASON_IDLE] = "idle",
     [REASON_CONTACT_TIMEOUT] = "contact_timeout",
     [REASON_SILENT] = "silent",
+    [REASON_ON_CONNECT_FAILED] = "on_connect_failed",
 };
 
 const char *peer_state_name(enum peer_state state)
@@ -129,6 +130,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
     *peer = (struct peer){.gateway = gateway, .index = index, .settings = settings};
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
+    peer->poll_due_us = peer->keep_alive_due_us = TIME_NEVER;
     peer->state = peer->shown = PEER_STATE_DISABLED;
     peer->reason = REASON_STARTING;
     snprintf(peer->why, sizeof(peer->why), "the gateway is starting");
@@ -164,6 +166,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
 void peer_done(struct peer *peer)
 {
+    step_done(peer);
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
         peer->ops = op->next;

@@ -61,6 +61,7 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
         .expiry_s = (uint32_t)((settings->stale_after_ms + 999) / 1000),
     };
     gateway_put(gateway, &put);
+    step_value(peer, settings->id, settings->schema, settings->schema ? values : NULL);
 }
 
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length)

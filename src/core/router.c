@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const filters[] = {"+/set", "+/set/+", "+/get"};
+static const char *const filters[] = {"+/set", "+/set/+", "+/get", "command/+"};
 
 int router_subscribe(struct gateway *gateway, struct peer *peer)
 {
@@ -31,8 +31,8 @@ int router_subscribe(struct gateway *gateway, struct peer *peer)
 struct route {
     const char *device;
     size_t device_length;
-    char characteristic[SETTINGS_MAX_ID + 1];
-    char field[SETTINGS_MAX_ID + 1]; /* "": the whole */
+    char characteristic[SETTINGS_MAX_ID + 1]; /* of `command`: its name */
+    char field[SETTINGS_MAX_ID + 1];          /* "": the whole */
     enum command_kind kind;
 };
 
@@ -63,6 +63,12 @@ static bool parse(const struct gateway *gateway, const char *topic, struct route
         p += length;
         if (!*p)
             break;
+    }
+    if (n == 3 && lengths[1] == 7 && memcmp(levels[1], "command", 7) == 0) {
+        route->device = levels[0];
+        route->device_length = lengths[0];
+        route->kind = COMMAND_KIND_COMMAND;
+        return copy_level(route->characteristic, levels[2], lengths[2]);
     }
     if (n < 3 || !copy_level(route->characteristic, levels[1], lengths[1]))
         return false;
@@ -120,6 +126,18 @@ static void set(struct peer *peer, uint32_t index, const char *field, const stru
     ops_write(peer, index, data, length, command);
 }
 
+static void run_command(struct peer *peer, const char *name, const struct event *event,
+                        struct command *command)
+{
+    for (size_t i = 0; i < peer->settings->n_commands; i++)
+        if (strcmp(peer->settings->commands[i].id, name) == 0) {
+            step_command(peer, i, event->message.payload, event->message.length, command);
+            return;
+        }
+    command_answer_error(peer->gateway, command, "unknown_op", 0, "device %s has no command %s",
+                         peer->settings->id, name);
+}
+
 void router_message(struct gateway *gateway, const struct event *event)
 {
     _cleanup_(freep) char *reply_topic = NULL;
@@ -142,8 +160,9 @@ void router_message(struct gateway *gateway, const struct event *event)
         gateway->counts.rejected++;
         return;
     }
-    if (asprintf(&reply_topic, "%s/%s/%s/result", gateway->settings->gateway.base_topic,
-                 peer->settings->id, route.characteristic) < 0) {
+    bool is_command = route.kind == COMMAND_KIND_COMMAND;
+    if (asprintf(&reply_topic, "%s/%s/%s%s/result", gateway->settings->gateway.base_topic,
+                 peer->settings->id, is_command ? "command/" : "", route.characteristic) < 0) {
         reply_topic = NULL;
         gateway->counts.rejected++;
         return;
@@ -151,6 +170,10 @@ void router_message(struct gateway *gateway, const struct event *event)
     struct command *command = command_new(gateway, route.kind, reply_topic, event);
     if (!command) {
         gateway->counts.rejected++;
+        return;
+    }
+    if (is_command) {
+        run_command(peer, route.characteristic, event, command);
         return;
     }
     for (uint32_t i = 0; i < peer->n_entries; i++)

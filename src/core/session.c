@@ -1,6 +1,7 @@
 /*
  * A peer's way from Connect to online, and what becomes of its link: connecting, resolving,
- * subscribing, loss. Answers that are not what the state waits for change nothing.
+ * subscribing (and the steps of on_connect, which sequence.c runs), loss. Answers that are not what
+ * the state waits for change nothing.
  */
 #include "core/world.h"
 
@@ -15,6 +16,7 @@ static void resolve(struct peer *peer)
     struct action *action = actions_add(gateway->actions, ACTION_RESOLVE);
 
     adapter_release(gateway, peer);
+    step_configure_again(peer);
     peer->blind = false;
     peer->wait_op = gateway_next_op(gateway);
     action->op = (struct op){peer->index, peer->generation, peer->wait_op};
@@ -300,6 +302,7 @@ static void online(struct peer *peer)
     peer->wait_op = 0;
     if (peer->online_us) { /* only subscribed again: the link is the same */
         ops_run(peer);
+        step_resume(peer);
         return;
     }
     time_format_duration((gateway->now.mono_us - peer->began_us) / 1000, took, sizeof(took));
@@ -324,23 +327,21 @@ static void online(struct peer *peer)
             ops_read(peer, i, NULL);
     }
     ops_run(peer);
+    step_online(peer);
     contact_activity(peer);
 }
 
-static void subscribe_next(struct peer *peer)
+static bool is_to_subscribe(const struct source *source)
+{
+    return source->handle && source->wanted && !source->subscribed;
+}
+
+/* the source that peer->configuring says */
+static void subscribe(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
-    struct source *source = NULL;
+    struct source *source = &peer->sources[peer->configuring];
 
-    for (; peer->configuring < peer->n_entries; peer->configuring++) {
-        source = &peer->sources[peer->configuring];
-        if (source->handle && source->wanted && !source->subscribed)
-            break;
-    }
-    if (peer->configuring == peer->n_entries) {
-        online(peer);
-        return;
-    }
     if (!source->subscription) {
         if (++gateway->subscription_ids == 0)
             gateway->subscription_ids = 1;
@@ -359,6 +360,39 @@ static void subscribe_next(struct peer *peer)
             action->subscribe.socket |= peer->entries[i].settings->notify == NOTIFY_SOCKET;
     peer->deadline_us = gateway_in(gateway, SUBSCRIBE_MS);
     gateway_arm(gateway, peer->deadline_us);
+}
+
+static void subscribe_next(struct peer *peer)
+{
+    for (; peer->configuring < peer->n_entries; peer->configuring++)
+        if (is_to_subscribe(&peer->sources[peer->configuring]) &&
+            !step_subscribes_later(peer, peer->configuring)) {
+            subscribe(peer);
+            return;
+        }
+    if (!peer->configured && peer->settings->on_connect.n_steps)
+        step_configure(peer);
+    else
+        online(peer);
+}
+
+void peer_configured(struct peer *peer)
+{
+    peer->configured = true;
+    peer->configuring = 0;
+    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
+    subscribe_next(peer); /* what ended meanwhile */
+}
+
+bool peer_subscribe(struct peer *peer, uint32_t entry)
+{
+    uint32_t source = peer->entries[entry].source;
+
+    if (source == NO_SOURCE || !is_to_subscribe(&peer->sources[source]))
+        return false;
+    peer->configuring = source;
+    subscribe(peer);
+    return true;
 }
 
 void peer_subscribe_result(struct peer *peer, const struct event *event)
@@ -390,6 +424,8 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, refused, why);
         return;
     }
+    if (step_subscribed(peer))
+        return;
     peer->configuring = 0; /* from the start: one that was set up may have ended meanwhile */
     subscribe_next(peer);
 }

@@ -24,6 +24,55 @@ static void match_settings_done(struct match_settings *match)
     free(match->manufacturer_prefix);
 }
 
+static void operand_done(struct step_operand *operand)
+{
+    if (operand->value.kind == VALUE_STRING)
+        free((void *)operand->value.s.data);
+}
+
+static void steps_free(struct step_settings *steps, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct step_settings *step = &steps[i];
+
+        free(step->data);
+        for (size_t j = 0; j < step->n_fields; j++)
+            operand_done(&step->fields[j].operand);
+        free(step->fields);
+        free(step->source);
+        for (size_t j = 0; j < step->n_where; j++) {
+            free(step->where[j].field);
+            operand_done(&step->where[j].equals);
+        }
+        free(step->where);
+        steps_free(step->steps, step->n_steps);
+    }
+    free(steps);
+}
+
+void sequence_settings_done(struct sequence_settings *sequence)
+{
+    steps_free(sequence->steps, sequence->n_steps);
+    *sequence = (struct sequence_settings){0};
+}
+
+void command_settings_done(struct command_settings *command)
+{
+    free(command->id);
+    free(command->name);
+    schema_free(command->parameters);
+    sequence_settings_done(&command->sequence);
+    *command = (struct command_settings){0};
+}
+
+size_t device_settings_find_characteristic(const struct device_settings *device, const char *id)
+{
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        if (strcmp(device->characteristics[i].id, id) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
 void device_settings_done(struct device_settings *device)
 {
     free(device->id);
@@ -40,6 +89,12 @@ void device_settings_done(struct device_settings *device)
     for (size_t i = 0; i < device->n_characteristics; i++)
         characteristic_settings_done(&device->characteristics[i]);
     free(device->characteristics);
+    sequence_settings_done(&device->on_connect);
+    sequence_settings_done(&device->poll);
+    sequence_settings_done(&device->keep_alive);
+    for (size_t i = 0; i < device->n_commands; i++)
+        command_settings_done(&device->commands[i]);
+    free(device->commands);
     *device = (struct device_settings){0};
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/bt.h"
 #include "core/schema.h"
+#include "core/value.h"
 
 enum tri { TRI_AUTO, TRI_YES, TRI_NO };
 
@@ -134,9 +135,78 @@ struct characteristic_settings {
     size_t n_messages;
 };
 
-/* Later: on_connect, poll, keep_alive, commands. */
-struct step_settings;
-struct command_settings;
+/* ---- steps ---- */
+enum step_kind {
+    STEP_KIND_WRITE,
+    STEP_KIND_READ,
+    STEP_KIND_SUBSCRIBE,
+    STEP_KIND_WAIT,
+    STEP_KIND_DELAY,
+    STEP_KIND_REPEAT,
+};
+
+#define STEPS_MAX         32 /* of one list */
+#define STEPS_MAX_ALL     64 /* of a sequence, those in repeats counted too */
+#define STEPS_MAX_DEPTH   4  /* lists within lists */
+#define NO_CHARACTERISTIC SIZE_MAX
+#define NO_PARAMETER      SIZE_MAX
+
+/* What a step writes or compares with. */
+struct step_operand {
+    size_t parameter;   /* of the command, or NO_PARAMETER: `value` it is */
+    struct value value; /* a text's bytes are owned */
+};
+
+struct step_field {
+    size_t field; /* of the characteristic's schema */
+    struct step_operand operand;
+};
+
+/* One field of `where`. By name: which schema a message has is known only when it comes. */
+struct step_condition {
+    char *field;
+    bool has_equals, has_min, has_max;
+    struct step_operand equals;
+    struct decimal within; /* of equals; 0: exactly */
+    struct decimal min, max;
+};
+
+struct step_settings {
+    enum step_kind kind;
+    size_t characteristic; /* WRITE, READ, SUBSCRIBE; else NO_CHARACTERISTIC */
+    /* WRITE: the bytes, or what they are made of */
+    uint8_t *data;
+    size_t length;
+    struct step_field *fields; /* n_fields == 0: data */
+    size_t n_fields;
+    /* WAIT, and the `until` of REPEAT: a value of the characteristic or message of this id; NULL:
+     * no `until` */
+    char *source;
+    struct step_condition *where;
+    size_t n_where;
+    uint64_t time_ms; /* WAIT: timeout; DELAY; REPEAT: from the start of a round to the next */
+    uint64_t max;     /* REPEAT: rounds; 0: until `until` */
+    struct step_settings *steps; /* REPEAT */
+    size_t n_steps;
+};
+
+struct sequence_settings {
+    uint64_t every_ms;   /* poll: 0: once per link; keep_alive */
+    uint64_t timeout_ms; /* the whole */
+    struct step_settings *steps;
+    size_t n_steps; /* 0: there is no such sequence */
+};
+
+#define SETTINGS_MAX_COMMANDS   32 /* per device: bits of `cancels` */
+#define SETTINGS_MAX_PARAMETERS 16
+
+struct command_settings {
+    char *id;
+    char *name;                /* for people; NULL: the id */
+    struct schema *parameters; /* their names, bounds and defaults; NULL: none */
+    struct sequence_settings sequence;
+    uint32_t cancels; /* commands that it ends, a bit each; always itself */
+};
 
 struct device_settings {
     char *id;
@@ -155,8 +225,8 @@ struct device_settings {
     uint64_t queue_timeout_ms;        /* a command waits so long for the link */
     struct characteristic_settings *characteristics;
     size_t n_characteristics;
-    struct step_settings *on_connect, *poll, *keep_alive; /* later */
-    struct command_settings *commands;                    /* later */
+    struct sequence_settings on_connect, poll, keep_alive;
+    struct command_settings *commands;
     size_t n_commands;
 };
 
@@ -189,6 +259,10 @@ struct settings *settings_free(struct settings *settings);
 /* empties one device / characteristic (not the memory itself) */
 void device_settings_done(struct device_settings *device);
 void characteristic_settings_done(struct characteristic_settings *characteristic);
+void sequence_settings_done(struct sequence_settings *sequence);
+void command_settings_done(struct command_settings *command);
+/* the index of that id, or SIZE_MAX */
+size_t device_settings_find_characteristic(const struct device_settings *device, const char *id);
 
 /* Limits of the file, so that topics and queues have one, too. */
 #define SETTINGS_MAX_DEVICES         1000

@@ -8,6 +8,7 @@
  *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
  *   contact  peers that are not held all the time: when, and how long
  *   ops      a peer's queue of GATT reads and writes, one at a time
+ *   step     sequences of steps: on_connect, poll, keep_alive and named commands
  *   command  what a person or program asked for; exactly one answer each
  *   publish  bytes of a characteristic to an MQTT message
  *   router   an MQTT message to a command
@@ -91,7 +92,7 @@ enum peer_state {
     PEER_STATE_CONNECTING,
     PEER_STATE_RESOLVING,
     PEER_STATE_PAIRING,       /* comes with pairing */
-    PEER_STATE_CONFIGURING,   /* subscribing; steps later */
+    PEER_STATE_CONFIGURING,   /* subscribing, and the steps of on_connect */
     PEER_STATE_ONLINE,        /* may last for ever */
     PEER_STATE_DISCONNECTING, /* until the link is down */
     PEER_STATE_IDLE,          /* on_demand, every, when_seen: between sessions */
@@ -129,6 +130,7 @@ enum reason {
     REASON_IDLE,
     REASON_CONTACT_TIMEOUT,
     REASON_SILENT,
+    REASON_ON_CONNECT_FAILED,
 };
 
 /* A peer's object at one adapter. */
@@ -174,6 +176,7 @@ struct gatt_op {
     uint32_t entry;
     uint32_t id;             /* of the action, once it runs */
     struct command *command; /* owned; NULL: nobody asked */
+    uint32_t step;           /* the sequence that waits for it; 0: none */
     bool publish_assumed;    /* a write that nothing reads back */
     bool response;           /* decided when it runs */
     uint16_t flags;          /* of the characteristic when it ran */
@@ -262,6 +265,15 @@ struct peer {
     uint64_t value_us;         /* the last notification on this link */
     uint64_t until;            /* entries whose value is awaited, a bit each */
 
+    /* steps */
+    struct sequence *sequence;  /* owned; running */
+    struct sequence *sequences; /* owned; commands that wait, first in first out */
+    size_t n_sequences;
+    bool configured; /* on_connect is done on this link */
+    bool driving;    /* in sequence.c: what happens meanwhile is seen by its loop */
+    uint64_t poll_due_us, keep_alive_due_us;     /* TIME_NEVER: not */
+    unsigned poll_failures, keep_alive_failures; /* in a row */
+
     bool link_dirty;
     bool availability_known, available; /* as published last */
     uint64_t link_published_us;
@@ -269,7 +281,7 @@ struct peer {
     uint64_t malformed_logged_us;
 };
 
-enum command_kind { COMMAND_KIND_SET, COMMAND_KIND_GET };
+enum command_kind { COMMAND_KIND_SET, COMMAND_KIND_GET, COMMAND_KIND_COMMAND };
 
 /* What somebody asked for over MQTT. Exactly one answer: command_answer_...() frees it. */
 struct command {
@@ -293,7 +305,7 @@ struct gateway {
     struct actions *actions; /* of the current call */
     uint64_t next_us;        /* no deadline is earlier */
     struct now started;
-    uint32_t op_ids, subscription_ids;
+    uint32_t op_ids, subscription_ids, sequence_ids;
 
     bool bluez_up;
     enum reason bluez_reason; /* while it is not */
@@ -384,6 +396,10 @@ void peer_reconsider(struct peer *peer); /* the world changed around a peer that
 void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind);
 void peer_give_way(struct peer *peer); /* cancels a blind attempt */
 void peer_stop(struct peer *peer);
+/* Subscribes to what the entry names, while configuring; step_subscribed() is told. False: there is
+ * nothing to do. */
+bool peer_subscribe(struct peer *peer, uint32_t entry);
+void peer_configured(struct peer *peer); /* on_connect has been done */
 bool peer_wants_link(const struct peer *peer);
 /* only for peer.c, session.c and sighting.c */
 void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reason,
@@ -433,11 +449,38 @@ void resolve_sources(struct peer *peer, const struct gatt_characteristic *charac
 void ops_read(struct peer *peer, uint32_t entry, struct command *command_take);
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                struct command *command_take);
+/* for a step of sequence `number`; step_operation() is told, also at once */
+void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
+              size_t length, uint32_t number);
+void ops_drop_step(struct peer *peer, uint32_t number); /* the sequence waits no more */
 void ops_run(struct peer *peer);       /* starts the next one if the link is ready */
 void ops_link_lost(struct peer *peer); /* the running one fails, the others wait on */
 void ops_cancel_all(struct peer *peer, const char *code, const char *message);
 void ops_result(struct peer *peer, const struct event *event);
 void ops_timer(struct peer *peer);
+
+/* sequence.c: the steps engine; its inside is in core/step.h */
+void step_configure(struct peer *peer);       /* begins on_connect */
+void step_configure_again(struct peer *peer); /* the services are read anew: from the start */
+void step_online(struct peer *peer);          /* a new link is good */
+void step_resume(struct peer *peer);          /* operations can be made again */
+/* an operation of a step ended: well (code NULL), or as `code`, `att` and `text` say */
+void step_operation(struct peer *peer, uint32_t number, const char *code, uint8_t att,
+                    const char *text);
+bool step_subscribed(struct peer *peer); /* false: no step waited for it */
+/* a decoded value of the characteristic or message of that id; both NULL without fields */
+void step_value(struct peer *peer, const char *name, const struct schema *schema,
+                const struct value *values);
+/* a `subscribe` step of on_connect that is yet to come will do it */
+bool step_subscribes_later(const struct peer *peer, uint32_t source);
+/* runs a named command; takes `command_take`, which is answered once */
+void step_command(struct peer *peer, size_t index, const void *payload, size_t length,
+                  struct command *command_take);
+bool step_is_busy(const struct peer *peer);
+void step_link_lost(struct peer *peer);
+void step_cancel_all(struct peer *peer, const char *code, const char *message);
+void step_timer(struct peer *peer);
+void step_done(struct peer *peer); /* frees, answers nobody */
 
 /* command.c */
 struct command *command_new(struct gateway *gateway, enum command_kind kind,
@@ -447,8 +490,9 @@ struct command *command_free(struct command *command);
 void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json);
 void command_answer_error(struct gateway *gateway, struct command *command, const char *code,
                           int att, const char *format, ...) PRINTF_LIKE(5, 6);
-void command_answer_status(struct gateway *gateway, struct command *command,
-                           const struct bt_result *result);
+/* BlueZ's outcome in the codes of the documentation, and in words */
+const char *command_explain_status(enum command_kind kind, const struct bt_result *result,
+                                   const char **ret_text);
 
 /* publish.c */
 void publish_value(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
