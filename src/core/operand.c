@@ -43,7 +43,10 @@ static bool number_of(const struct value *value, double *ret_number)
     case VALUE_ABSENT:
     case VALUE_NULL:
     case VALUE_STRING:
-    case VALUE_BYTES: break;
+    case VALUE_BYTES:
+    case VALUE_TIME:
+    case VALUE_ARRAY:
+    case VALUE_LIST: break;
     }
     return false;
 }
@@ -139,6 +142,10 @@ int operand_encode(const struct sequence *sequence, const struct step_settings *
                    const struct schema *schema, uint8_t buf[static GATT_VALUE_MAX],
                    size_t *ret_length, char *text, size_t size)
 {
+    struct codec_context context = {
+        .real_us = sequence->peer->gateway->now.real_us,
+        .counter = sequence->peer->entries[step->characteristic].writes,
+    };
     struct value values[SCHEMA_MAX_FIELDS];
     size_t at = 0;
 
@@ -152,7 +159,7 @@ int operand_encode(const struct sequence *sequence, const struct step_settings *
         values[i] = (struct value){.kind = VALUE_ABSENT};
     for (size_t i = 0; i < step->n_fields; i++)
         values[step->fields[i].field] = value_of(sequence, &step->fields[i].operand);
-    int error = codec_encode(schema, values, buf, GATT_VALUE_MAX, ret_length, &at);
+    int error = codec_encode(schema, values, &context, buf, GATT_VALUE_MAX, ret_length, &at);
     if (error)
         codec_explain(schema, error, at, GATT_VALUE_MAX, text, size);
     return error;

@@ -99,6 +99,7 @@ static void start_write(struct sequence *sequence, const struct step_settings *s
                   text);
         return;
     }
+    sequence->peer->entries[step->characteristic].writes++;
     wait_for(sequence, STEP_WAITS_OPERATION, TIME_NEVER);
     ops_step(sequence->peer, OP_KIND_WRITE, (uint32_t)step->characteristic, data, length,
              sequence->number);
