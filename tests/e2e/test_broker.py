@@ -126,7 +126,8 @@ def test_kill_9_leaves_the_will(house):
     live.gateway.kill()
     live.recorder.wait(STATUS, "offline", since, 5 * SLACK)
     late = house.recorder(live.broker.port)
-    assert late.wait(STATUS).retain
+    message = late.wait(STATUS)
+    assert (message.text, message.retain) == ("offline", True)
 
 
 def test_after_kill_9_a_new_run_takes_the_links_over(house):
