@@ -44,12 +44,21 @@ static void put_decimal(struct strbuf *out, struct decimal value)
 }
 
 /* "uint16 big-endian, bits 4..7, * 0.01 + 20" */
-static void put_type(struct strbuf *out, const struct field_spec *field)
+static void put_type(struct strbuf *out, const struct field_spec *array)
 {
-    strbuf_puts(out, field_type_name(field->type, field->size));
+    const struct field_spec *field = array->scalar_elements ? &array->element->fields[0] : array;
+
+    strbuf_puts(out, field->type == FIELD_TYPE_ARRAY ? "objects"
+                                                     : field_type_name(field->type, field->size));
     if (field->length != FIELD_LENGTH_REST &&
         (field->type == FIELD_TYPE_STRING || field->type == FIELD_TYPE_BYTES))
         strbuf_printf(out, "[%zu]", field->length);
+    if (array->repeat == FIELD_REPEAT_TIMES)
+        strbuf_printf(out, ", %zu times", array->repeat_times);
+    else if (array->repeat == FIELD_REPEAT_FIELD)
+        strbuf_printf(out, ", '%s' times", array->repeat_field);
+    else if (array->repeat == FIELD_REPEAT_REST)
+        strbuf_puts(out, ", to the end");
     if (field->big_endian)
         strbuf_puts(out, " big-endian");
     if (field->has_bits && field->bit_count == 1)
@@ -77,32 +86,85 @@ static void put_bound(struct strbuf *out, const char *name, bool given, struct d
     put_decimal(out, value);
 }
 
-/* names, bounds, and whether it is published */
+static void put_note(struct strbuf *out, const char *note)
+{
+    strbuf_printf(out, "%s%s", out->length ? ", " : "", note);
+}
+
+static void put_condition(struct strbuf *out, const struct field_when *when)
+{
+    if (!when->field)
+        return;
+    strbuf_printf(out, "%sif ", out->length ? ", " : "");
+    if (when->has_bit)
+        strbuf_printf(out, "bit %u of %s is %s", when->bit, when->field,
+                      when->value ? "set" : "not set");
+    else if (when->equals_name)
+        strbuf_printf(out, "%s is %s", when->field, when->equals_name);
+    else
+        strbuf_printf(out, "%s is %" PRId64, when->field, when->equals);
+}
+
+/* const or default */
+static void put_own(struct strbuf *out, const struct field_spec *field)
+{
+    const char *name = field->has_const ? "always" : "by default";
+
+    if (!field->has_const && !field->has_default)
+        return;
+    if (field->type == FIELD_TYPE_STRING || field->type == FIELD_TYPE_BYTES) {
+        put_note(out, name);
+        strbuf_putc(out, ' ');
+        if (field->type == FIELD_TYPE_STRING)
+            strbuf_append(out, field->own_data, field->own_length);
+        else
+            strbuf_hex(out, field->own_data, field->own_length);
+        return;
+    }
+    put_bound(out, name, true, field->has_const ? field->const_value : field->default_value);
+}
+
+static void put_computed(struct strbuf *out, const struct field_spec *field)
+{
+    switch (field->compute) {
+    case FIELD_COMPUTE_NONE: return;
+    case FIELD_COMPUTE_CHECKSUM: put_note(out, checksum_name(field->checksum)); return;
+    case FIELD_COMPUTE_LENGTH_REST: put_note(out, "the number of bytes behind it"); return;
+    case FIELD_COMPUTE_LENGTH_ALL: put_note(out, "the number of all bytes"); return;
+    case FIELD_COMPUTE_COUNTER: put_note(out, "counts what is written"); return;
+    case FIELD_COMPUTE_NOW: put_note(out, "written as the time now"); return;
+    }
+}
+
+/* names, bounds, when it is there, and whether it is published */
 static void put_notes(struct strbuf *out, const struct field_spec *field)
 {
-    for (size_t i = 0; i < field->n_enums; i++)
-        strbuf_printf(out, "%s%s", i ? " | " : "", field->enums[i].name);
+    const struct field_spec *named = field->scalar_elements ? &field->element->fields[0] : field;
+
+    for (size_t i = 0; i < named->n_enums; i++)
+        strbuf_printf(out, "%s%s", i ? " | " : "", named->enums[i].name);
     put_bound(out, "at least", field->has_min, field->min);
     put_bound(out, "at most", field->has_max, field->max);
     put_bound(out, "in steps of", field->has_step, field->step);
-    put_bound(out, "always", field->has_const, field->const_value);
-    put_bound(out, "by default", field->has_default, field->default_value);
+    put_own(out, field);
+    put_computed(out, field);
+    put_condition(out, &field->when);
     if (!field->publish)
-        strbuf_printf(out, "%snot published", out->length ? ", " : "");
+        put_note(out, "not published");
 }
 
 struct widths {
     size_t name, type, unit;
 };
 
-static void print_field(struct strbuf *out, const struct field_spec *field,
+static void print_field(struct strbuf *out, const struct field_spec *field, size_t indent,
                         const struct widths *widths)
 {
     struct strbuf type = STRBUF_INIT, notes = STRBUF_INIT;
 
     put_type(&type, field);
     put_notes(&notes, field);
-    strbuf_puts(out, "                ");
+    strbuf_printf(out, "%*s", (int)indent, "");
     put_padded(out, field->name, widths->name + 2);
     put_padded(out, strbuf_str(&type), widths->type + 2);
     put_padded(out, field->unit ? field->unit : "", widths->unit + 2);
@@ -114,7 +176,8 @@ static void print_field(struct strbuf *out, const struct field_spec *field,
     strbuf_done(&notes);
 }
 
-static void print_fields(struct strbuf *out, const struct schema *schema)
+/* the fields of an array's objects stand below it */
+static void print_fields(struct strbuf *out, const struct schema *schema, size_t indent)
 {
     struct widths widths = {0};
 
@@ -128,8 +191,13 @@ static void print_fields(struct strbuf *out, const struct schema *schema)
         widths.unit = MAX_OF(widths.unit, field->unit ? width_of(field->unit) : 0);
         strbuf_done(&type);
     }
-    for (size_t i = 0; i < schema->n_fields; i++)
-        print_field(out, &schema->fields[i], &widths);
+    for (size_t i = 0; i < schema->n_fields; i++) {
+        const struct field_spec *field = &schema->fields[i];
+
+        print_field(out, field, indent, &widths);
+        if (field->element && !field->scalar_elements)
+            print_fields(out, field->element, indent + 2);
+    }
 }
 
 /* ---- characteristics ---- */
@@ -202,6 +270,22 @@ static void print_occasions(struct strbuf *out,
                   characteristic->qos);
 }
 
+/* the /set topics of single fields, where there are several */
+static void print_field_topics(struct strbuf *out, const char *topic,
+                               const struct characteristic_settings *characteristic)
+{
+    const struct schema *schema = characteristic->writable ? characteristic->schema : NULL;
+
+    for (size_t i = 0; schema && schema->n_fields > 1 && i < schema->n_fields; i++) {
+        const struct field_spec *field = &schema->fields[i];
+
+        if (!field->has_const && !field_spec_is_computed(field) &&
+            !schema_is_alternative(schema, i))
+            strbuf_printf(out, "                %s/%s/set/%s\n", topic, characteristic->id,
+                          field->name);
+    }
+}
+
 static void print_characteristic(struct strbuf *out, const char *topic,
                                  const struct characteristic_settings *characteristic)
 {
@@ -213,16 +297,11 @@ static void print_characteristic(struct strbuf *out, const char *topic,
     print_occasions(out, characteristic);
     strbuf_printf(out, "    payload     %s\n", payload_text(characteristic));
     if (characteristic->schema)
-        print_fields(out, characteristic->schema);
+        print_fields(out, characteristic->schema, 16);
     strbuf_printf(out, "    commands    %s/%s/get\n", topic, characteristic->id);
     if (characteristic->writable)
         strbuf_printf(out, "                %s/%s/set\n", topic, characteristic->id);
-    for (size_t i = 0; characteristic->writable && characteristic->schema &&
-                       characteristic->schema->n_fields > 1 && i < characteristic->schema->n_fields;
-         i++)
-        if (!characteristic->schema->fields[i].has_const)
-            strbuf_printf(out, "                %s/%s/set/%s\n", topic, characteristic->id,
-                          characteristic->schema->fields[i].name);
+    print_field_topics(out, topic, characteristic);
     strbuf_printf(out, "    answers     %s/%s/result\n", topic, characteristic->id);
 }
 

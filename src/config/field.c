@@ -19,10 +19,6 @@ void read_field_type(struct reader *reader, const struct key *key, const struct 
     struct suggestion suggestion = suggestion_for(text);
     char shown[SHOWN_SIZE];
 
-    if (strcmp(text, "time") == 0) {
-        reader_error(reader, node, "'type: time' is not supported yet");
-        return;
-    }
     if (field_type_parse(text, &spec->type, &spec->size))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
@@ -35,7 +31,7 @@ void read_field_type(struct reader *reader, const struct key *key, const struct 
         reader_error(
             reader, node,
             "there is no type %s; types are bool, uint8 to uint64, int8 to int64, float32, "
-            "float64, sfloat, medfloat32, string and bytes",
+            "float64, sfloat, medfloat32, string, bytes and time",
             reader_show(node, shown));
 }
 
@@ -153,20 +149,44 @@ void read_field_value(struct reader *reader, const struct key *key, const struct
     /* a text is looked up when the enum is known */
 }
 
+/* const or default of a text or of bytes */
+static void read_own_data(struct reader *reader, const struct yaml_node *node, const char *key,
+                          struct field_spec *spec)
+{
+    const char *text = yaml_node_string(node);
+    size_t size = text ? strlen(text) : 0;
+
+    if (!text) {
+        reader_error(reader, node, "'%s' of a %s must be a text%s; put it into quotes", key,
+                     field_type_name(spec->type, spec->size),
+                     spec->type == FIELD_TYPE_BYTES ? " of hex digits" : "");
+        return;
+    }
+    free(spec->own_data); /* const and default exclude each other: told later */
+    spec->own_data = reader_array(reader, size + 1, 1);
+    if (!spec->own_data)
+        return;
+    spec->own_length = size;
+    if (spec->type == FIELD_TYPE_STRING)
+        memcpy(spec->own_data, text, size);
+    else if (num_parse_hex(text, spec->own_data, size, &spec->own_length) < 0)
+        reader_error(reader, node, "'%s' of bytes must be hex digits, two a byte", key);
+}
+
 /* `const: open` where `enum: {0: closed, 1: open}` */
 static void resolve_name(struct reader *reader, const struct yaml_node *field,
-                         const struct field_spec *spec, const char *key, struct decimal *value)
+                         struct field_spec *spec, const char *key, struct decimal *value)
 {
     const struct yaml_node *node = yaml_node_get(field, key);
     const char *text = node ? yaml_node_string(node) : NULL;
     struct suggestion suggestion = suggestion_for(text ? text : "");
 
-    if (!text)
-        return;
-    if (spec->type == FIELD_TYPE_STRING || spec->type == FIELD_TYPE_BYTES) {
-        reader_error(reader, node, "'%s' of a text or of bytes is not supported yet", key);
+    if (node && (spec->type == FIELD_TYPE_STRING || spec->type == FIELD_TYPE_BYTES)) {
+        read_own_data(reader, node, key, spec);
         return;
     }
+    if (!text)
+        return;
     for (size_t i = 0; i < spec->n_enums; i++) {
         if (strcmp(spec->enums[i].name, text) == 0) {
             *value = (struct decimal){.mantissa = spec->enums[i].raw};
@@ -177,6 +197,40 @@ static void resolve_name(struct reader *reader, const struct yaml_node *field,
     const char *best = suggestion_best(&suggestion);
     reader_error(reader, node, "'%s' must be a number, true, false or a name of the enum%s%s%s",
                  key, best ? "; did you mean '" : "", best ? best : "", best ? "'?" : "");
+}
+
+/* a type, or the fields of what repeats; one way to compute it at most */
+static void check_kind(struct reader *reader, const struct yaml_node *name,
+                       const struct yaml_node *node, struct field_spec *spec)
+{
+    static const char *const computing[] = {"checksum", "counter", "value"};
+    const struct yaml_node *repeat = yaml_node_get(node, "repeat");
+    const struct yaml_node *fields = repeat ? yaml_node_get(repeat, "fields") : NULL;
+    size_t n =
+        spec->compute == FIELD_COMPUTE_LENGTH_REST || spec->compute == FIELD_COMPUTE_LENGTH_ALL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(computing); i++)
+        n += yaml_node_get(node, computing[i]) != NULL;
+    if (n > 1)
+        reader_error(reader, name,
+                     "'%s' is computed in more than one way; one of length, checksum, counter and "
+                     "value is enough",
+                     name->text);
+    if (!fields && !yaml_node_get(node, "type"))
+        reader_error(reader, name,
+                     "'type' is missing here; it is a field type, such as uint8, int16, float32, "
+                     "bool or string");
+    if (!fields)
+        return;
+    if (yaml_node_get(node, "type")) {
+        reader_error(reader, name, "'%s' has a type and repeats fields; it is one or the other",
+                     name->text);
+        return;
+    }
+    spec->type = FIELD_TYPE_ARRAY;
+    spec->length = FIELD_LENGTH_REST;
+    if (fields->kind == YAML_KIND_MAPPING && fields->n_items)
+        spec->element = read_fields(reader, fields, spec->big_endian, false);
 }
 
 static void check_field(struct reader *reader, const struct yaml_node *name,
@@ -190,10 +244,21 @@ static void check_field(struct reader *reader, const struct yaml_node *name,
         reader_error(reader, name, "'%s' has 'bit' and 'bits'; one of them is enough", name->text);
     if (reader->partial)
         return;
-    if (length && yaml_node_get(node, "type") && spec->type != FIELD_TYPE_STRING &&
-        spec->type != FIELD_TYPE_BYTES)
+    check_kind(reader, name, node, spec);
+    bool is_text = spec->type == FIELD_TYPE_STRING || spec->type == FIELD_TYPE_BYTES;
+    if (length && yaml_node_get(node, "type") &&
+        is_text != (spec->compute != FIELD_COMPUTE_LENGTH_REST &&
+                    spec->compute != FIELD_COMPUTE_LENGTH_ALL))
         reader_error(reader, length,
-                     "'length' belongs to the types string and bytes; others have their own");
+                     "'length' in bytes belongs to the types string and bytes; that of an integer "
+                     "is rest or all");
+    else if (length && !is_text)
+        spec->length = 0;
+    /* nobody wants to see those, unless they are asked for */
+    if ((spec->compute == FIELD_COMPUTE_CHECKSUM || spec->compute == FIELD_COMPUTE_LENGTH_REST ||
+         spec->compute == FIELD_COMPUTE_LENGTH_ALL) &&
+        !yaml_node_get(node, "publish"))
+        spec->publish = false;
     resolve_name(reader, node, spec, "const", &spec->const_value);
     resolve_name(reader, node, spec, "default", &spec->default_value);
 }
@@ -224,6 +289,7 @@ static struct field_spec *read_specs(struct reader *reader, const struct yaml_no
         spec->name = reader_copy(reader, name->text);
         spec->offset = FIELD_OFFSET_NEXT;
         spec->length = FIELD_LENGTH_REST;
+        spec->checksum_to = SIZE_MAX;
         spec->big_endian = big_endian;
         reader_defaults(reader, key, spec);
         if (node->kind != YAML_KIND_MAPPING) {

@@ -25,4 +25,15 @@ DECLARE_READER(read_field_bit);
 DECLARE_READER(read_field_bits);
 DECLARE_READER(read_field_enum);
 DECLARE_READER(read_field_invalid);
-DECLARE_READER(read_field_value); /* const, default: also true, false and an enum's names */
+DECLARE_READER(read_field_value); /* const, default */
+DECLARE_READER(read_field_offset);
+DECLARE_READER(read_field_length);
+DECLARE_READER(read_when_equals);
+DECLARE_READER(read_field_repeat);
+DECLARE_READER(read_repeat_count);
+DECLARE_READER(read_repeat_rest);
+DECLARE_READER(read_repeat_fields);
+DECLARE_READER(read_field_checksum);
+DECLARE_READER(read_checksum_type);
+DECLARE_READER(read_field_counter);
+DECLARE_READER(read_field_now);

@@ -27,3 +27,6 @@
 /* what stands in an entry of `devices` or `profiles` */
 #define N_DEVICE_KEYS 26
 extern const struct key config_device_keys[N_DEVICE_KEYS];
+/* what stands in an entry of `fields` */
+#define N_FIELD_KEYS 27
+extern const struct key config_field_keys[N_FIELD_KEYS];
