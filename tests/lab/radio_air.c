@@ -192,6 +192,16 @@ static bool on_holds(void *user, const struct bt_address *address, enum bt_addre
     return false;
 }
 
+static void on_scanning(void *user, bool on, bool active)
+{
+    struct controller *controller = user;
+    struct air *air = controller->air;
+    air->ops->log(air->user, air->world->adapters[controller->index].name,
+                  !on      ? "scans no more"
+                  : active ? "scans actively"
+                           : "scans passively");
+}
+
 static void on_reset(void *user)
 {
     struct controller *controller = user;
@@ -208,6 +218,7 @@ static const struct hci_ops hci_ops = {
     .answers = on_answers,
     .rssi = on_rssi,
     .holds = on_holds,
+    .scanning = on_scanning,
     .reset = on_reset,
 };
 

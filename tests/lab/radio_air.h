@@ -15,8 +15,8 @@ struct air;
 struct air_ops {
     /* an H:4 packet for the host of that adapter */
     void (*to_host)(void *user, size_t adapter, const uint8_t *packet, size_t length);
-    /* something worth a line of log, in words */
-    void (*log)(void *user, const char *peripheral, const char *text);
+    /* something worth a line of log, in words; who: a peripheral or an adapter */
+    void (*log)(void *user, const char *who, const char *text);
 };
 
 /* The world is borrowed and outlives the air. -ENOMEM */

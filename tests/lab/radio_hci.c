@@ -233,6 +233,7 @@ static uint8_t on_scan_enable(struct hci *hci, uint16_t opcode, struct cursor *i
     hci->filter_duplicates = cursor_u8(in) != 0;
     if (hci->scanning && ++hci->scan_number == 0)
         hci->scan_number = 1;
+    hci->ops->scanning(hci->user, hci->scanning, hci->active);
     return 0;
 }
 

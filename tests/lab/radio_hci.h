@@ -30,6 +30,8 @@ struct hci_ops {
     bool (*answers)(void *user, uint16_t handle);
     int (*rssi)(void *user, uint16_t handle);
     bool (*holds)(void *user, const struct bt_address *address, enum bt_address_type type);
+    /* the host has set scanning on or off */
+    void (*scanning)(void *user, bool on, bool active);
     /* the host reset the controller: all links are gone, no event tells so */
     void (*reset)(void *user);
 };
