@@ -303,6 +303,9 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     if (gateway->broker_up)
         outbox_reset(gateway->outbox); /* a reconnect that we were not told of */
     gateway->broker_up = gateway->sentence_dirty = true;
+    *gateway->broker_text = '\0';
+    actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connected to %s",
+                gateway->settings->mqtt.url);
     gateway->broker_v5 = event->broker_up.v5;
     gateway->max_packet = event->broker_up.max_packet;
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
@@ -318,10 +321,17 @@ static void broker_down(struct gateway *gateway, const struct event *event)
     const char *text =
         event->broker_down.text ? event->broker_down.text : event->broker_down.reason;
 
+    char why[sizeof(gateway->broker_text)];
+
+    snprintf(why, sizeof(why), "%s", text ? text : "");
+    /* attempt after attempt fails for the same reason: that is told once */
+    if (gateway->broker_up || strcmp(why, gateway->broker_text) != 0)
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
+                    "not connected to %s: %s; trying again", gateway->settings->mqtt.url, why);
     if (gateway->broker_up)
         outbox_reset(gateway->outbox);
     gateway->broker_up = false;
-    snprintf(gateway->broker_text, sizeof(gateway->broker_text), "%s", text ? text : "");
+    memcpy(gateway->broker_text, why, sizeof(why));
     gateway->sentence_dirty = true;
 }
 

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import socket
@@ -209,7 +210,7 @@ class Broker:
     """Mosquitto without persistence: what a restart does not bring back is gone."""
 
     CONFIG = """listener {port} 127.0.0.1
-allow_anonymous true
+{access}
 persistence false
 max_queued_messages 100000
 log_dest file {directory}/mosquitto.messages
@@ -218,8 +219,9 @@ log_timestamp_format %H:%M:%S
 {user}
 """
 
-    def __init__(self, directory):
+    def __init__(self, directory, access="allow_anonymous true"):
         self.directory = directory
+        self.access = access  # lines of its configuration
         self.process = None
         for _ in range(20):
             self.port = free_port()
@@ -231,6 +233,7 @@ log_timestamp_format %H:%M:%S
         config = os.path.join(self.directory, "mosquitto.conf")
         with open(config, "w") as out:
             out.write(self.CONFIG.format(port=self.port, directory=self.directory,
+                                         access=self.access,
                                          user="user root" if os.getuid() == 0 else ""))
         self.process = Process("mosquitto", self.directory, ["mosquitto", "-c", config])
 
@@ -433,7 +436,7 @@ _names = itertools.count()
 class Recorder:
     """A subscriber to everything; remembers all messages in their order."""
 
-    def __init__(self, port, filters=("#",), client_id=None):
+    def __init__(self, port, filters=("#",), client_id=None, login=None, ca=None):
         self.messages = []
         self.changed = threading.Condition()
         self.ready = False
@@ -443,6 +446,10 @@ class Recorder:
         self.client.max_queued_messages_set(0)
         self.client.on_message = self._on_message
         self.client.on_subscribe = self._on_subscribe
+        if login:
+            self.client.username_pw_set(*login)
+        if ca:
+            self.client.tls_set(ca)
         self.client.connect("127.0.0.1", port, keepalive=60)
         self.client.subscribe([(each, 1) for each in filters])
         self.client.loop_start()
@@ -504,13 +511,14 @@ class Recorder:
 
 
 class Gateway:
-    """`gatt2mqtt run` with a configuration."""
+    """`gatt2mqtt run` with a configuration. What stands in it as "!tag word" becomes that: JSON has
+    no tags."""
 
     def __init__(self, house, config, before=()):
         self.house = house
         self.config = os.path.join(house.dir, "config.yaml")
         with open(self.config, "w") as out:
-            json.dump(config, out, indent=1)
+            out.write(re.sub(r'"(![a-z]+) ([^"]*)"', r'\1 "\2"', json.dumps(config, indent=1)))
         self.before = list(before)
         self.start()
 
@@ -554,8 +562,8 @@ class House:
         self.processes.append(process)
         return process
 
-    def broker(self):
-        return self._own(Broker(self.dir))
+    def broker(self, **options):
+        return self._own(Broker(self.dir, **options))
 
     def proxy(self, port):
         return self._own(Proxy(port))
