@@ -168,6 +168,8 @@ static bool check_write(struct peer *peer, struct gatt_op *op, const struct sour
         return false;
     }
     op->response = wanted == TRI_AUTO ? request : wanted == TRI_YES;
+    if (entry->settings->framed)
+        return true; /* it goes in as many packets as it takes */
     /* a command travels in one packet: ATT_MTU - 3 (Vol 3 Part F 3.4.5.3) */
     if (!op->response && peer->mtu && op->length > peer->mtu - 3u) {
         fail(peer, op, "value_too_long", 0,
@@ -190,11 +192,27 @@ static bool check(struct peer *peer, struct gatt_op *op)
     const struct source *source = &peer->sources[entry->source];
     if (op->kind == OP_KIND_WRITE)
         return check_write(peer, op, source);
+    if (!entry->settings->readable) {
+        fail(peer, op, "not_supported", 0, "%s is notified in frames and cannot be read",
+             entry->settings->id);
+        return false;
+    }
     if (!(source->flags & GATT_FLAG_READ)) {
         fail(peer, op, "write_only", 0, "the peer does not allow reading %s", entry->settings->id);
         return false;
     }
     return true;
+}
+
+/* A stream of frames is written in packets of ATT_MTU - 3 (Vol 3 Part F 3.4.5); others as a whole,
+ * which BlueZ makes a long write if need be. */
+static size_t packet_length(const struct peer *peer, const struct gatt_op *op)
+{
+    size_t left = op->length - op->sent;
+
+    if (!peer->entries[op->entry].settings->framed)
+        return left;
+    return MIN_OF(left, (peer->mtu > 3 ? peer->mtu : ATT_MTU_LEAST) - 3u);
 }
 
 static void issue(struct peer *peer, struct gatt_op *op)
@@ -215,9 +233,10 @@ static void issue(struct peer *peer, struct gatt_op *op)
         action->read.handle = source->handle;
         return;
     }
+    size_t length = packet_length(peer, op);
     action->write.handle = source->handle;
-    action->write.data = actions_copy(gateway->actions, op->data, op->length);
-    action->write.length = action->write.data ? op->length : 0;
+    action->write.data = actions_copy(gateway->actions, op->data + op->sent, length);
+    action->write.length = action->write.data ? length : 0;
     action->write.response = op->response;
 }
 
@@ -247,10 +266,12 @@ void ops_run(struct peer *peer)
 
 /* ---- answers ---- */
 
-/* what a command's `data` shows: the value's fields */
-static void answer_value(struct peer *peer, struct gatt_op *op, const uint8_t *data, size_t length)
+/* what a command's `data` shows: the fields of the value, which is one of the entry `as` (NO_ENTRY:
+ * its bytes) */
+static void answer_value(struct peer *peer, struct gatt_op *op, uint32_t as, const uint8_t *data,
+                         size_t length)
 {
-    const struct schema *schema = peer->entries[op->entry].settings->schema;
+    const struct schema *schema = as == NO_ENTRY ? NULL : peer->entries[as].settings->schema;
     _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
     struct value values[SCHEMA_MAX_FIELDS];
     size_t field = 0;
@@ -277,10 +298,11 @@ static void wrote(struct peer *peer, struct gatt_op *op)
     struct entry *entry = &peer->entries[op->entry];
     /* the peer's services may have changed since: there may be no source any more */
     bool notified = entry->source != NO_SOURCE && peer->sources[entry->source].subscribed;
+    size_t length = frame_body(entry->settings, op->data, op->length);
 
     peer->gateway->counts.writes++;
     if (op->response) {
-        answer_value(peer, op, op->data, op->length);
+        answer_value(peer, op, op->entry, op->data, length);
     } else {
         _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
         strbuf_puts(&json, "{\"confirmed\":false}");
@@ -289,12 +311,12 @@ static void wrote(struct peer *peer, struct gatt_op *op)
     if (op->step)
         return; /* what is to be published then, its steps read */
     /* What the peer made of it is what counts: read it back, or wait for its notification. */
-    if (op->flags & GATT_FLAG_READ) {
+    if (op->flags & GATT_FLAG_READ && entry->settings->readable) {
         struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
         if (back)
             prepend(peer, back);
-    } else if (!notified) {
-        publish_value(peer, op->entry, op->data, op->length, true);
+    } else if (!notified && !entry->settings->n_messages) { /* messages are what comes back */
+        publish_value(peer, op->entry, op->data, length, true);
     }
 }
 
@@ -324,7 +346,16 @@ void ops_result(struct peer *peer, const struct event *event)
     } else if (op->kind == OP_KIND_READ) {
         peer->gateway->counts.reads++;
         publish_value(peer, op->entry, event->read.data, event->read.length, false);
-        answer_value(peer, op, event->read.data, event->read.length);
+        answer_value(peer, op, publish_entry(peer, op->entry, event->read.data, event->read.length),
+                     event->read.data, event->read.length);
+    } else if (op->sent + packet_length(peer, op) < op->length) {
+        op->sent += packet_length(peer, op);
+        if (check(peer, op)) {
+            peer->op = op;
+            issue(peer, op);
+            return;
+        }
+        op->step = 0; /* check() has told it */
     } else {
         wrote(peer, op);
     }

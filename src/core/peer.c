@@ -118,7 +118,12 @@ static int entry_init(struct entry *entry, struct peer *peer,
     entry->settings = settings;
     entry->peer = peer;
     entry->source = entry->next = NO_SOURCE;
-    entry->read_due_us = TIME_NEVER;
+    entry->read_due_us = entry->frame_due_us = TIME_NEVER;
+    if (settings->framed) {
+        int r = frame_new(&settings->frame, &entry->frame);
+        if (r < 0)
+            return r;
+    }
     return asprintf(&entry->topic, "%s/%s/%s", base, peer->settings->id, settings->id) < 0 ? -ENOMEM
                                                                                            : 0;
 }
@@ -156,7 +161,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
     for (size_t i = 0; i < settings->n_characteristics; i++) {
         int r = entry_init(&peer->entries[i], peer, &settings->characteristics[i]);
         if (r < 0) {
-            peer->entries[i].topic = NULL;
+            frame_free(peer->entries[i].frame);
             return r;
         }
         peer->n_entries = i + 1;
@@ -176,8 +181,10 @@ void peer_done(struct peer *peer)
     if (peer->op)
         command_free(peer->op->command);
     free(peer->op);
-    for (size_t i = 0; i < peer->n_entries; i++)
+    for (size_t i = 0; i < peer->n_entries; i++) {
         free(peer->entries[i].topic);
+        frame_free(peer->entries[i].frame);
+    }
     free(peer->entries);
     free(peer->sources);
     free(peer->topic_availability);
@@ -317,8 +324,9 @@ void peer_forget_link(struct peer *peer)
     contact_link_ended(peer);
     peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
-    for (size_t i = 0; i < peer->n_entries; i++) {
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
         peer->sources[i].subscribed = false;
+        publish_reset(peer, i);
         if (peer->settings->connection.mode == CONNECTION_MODE_PERSISTENT)
             peer->entries[i].read_due_us = TIME_NEVER;
     }
@@ -511,6 +519,7 @@ void peer_timer(struct peer *peer)
     }
     contact_timer(peer);
     timer_states(peer);
+    publish_timer(peer);
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
 

@@ -1,11 +1,27 @@
-/* From a characteristic's bytes to the message that waits for the broker. Decides nothing about
- * links. */
+/*
+ * From a characteristic's bytes to the message that waits for the broker: notifications to frames,
+ * frames (or values as they are) to one of the messages, its fields, its payload. Decides nothing
+ * about links.
+ */
 #include "core/world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define MALFORMED_LOG_MS 60000
+
+/* what is wrong with a peer's bytes is said once a minute */
+static bool may_log(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+
+    if (peer->malformed_logged_us &&
+        gateway->now.mono_us - peer->malformed_logged_us < MS_TO_US(MALFORMED_LOG_MS))
+        return false;
+    peer->malformed_logged_us = gateway->now.mono_us;
+    return true;
+}
 
 static void malformed(struct peer *peer, struct entry *entry, int error, size_t field,
                       size_t length)
@@ -15,10 +31,8 @@ static void malformed(struct peer *peer, struct entry *entry, int error, size_t 
 
     entry->malformed++;
     gateway->counts.malformed++;
-    if (peer->malformed_logged_us &&
-        gateway->now.mono_us - peer->malformed_logged_us < MS_TO_US(MALFORMED_LOG_MS))
+    if (!may_log(peer))
         return;
-    peer->malformed_logged_us = gateway->now.mono_us;
     codec_explain(entry->settings->schema, error, field, length, text, sizeof(text));
     actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                 "%s: a value that does not fit its fields is not published: %s (%" PRIu64
@@ -26,17 +40,35 @@ static void malformed(struct peer *peer, struct entry *entry, int error, size_t 
                 entry->settings->id, text, entry->malformed);
 }
 
-void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_t length,
-                   bool assumed)
+/* ---- whole values ---- */
+
+uint32_t publish_entry(const struct peer *peer, uint32_t index, const uint8_t *data, size_t length)
+{
+    size_t n = peer->entries[index].settings->n_messages;
+
+    for (uint32_t i = index + 1; i <= index + n; i++) {
+        const struct message_settings *message = &peer->entries[i].settings->message;
+
+        if (message->offset + message->length <= length &&
+            memcmp(data + message->offset, message->data, message->length) == 0)
+            return i;
+    }
+    return n ? NO_ENTRY : index;
+}
+
+/* a value of the entry; `from`: the characteristic that it is a message of, or itself */
+static void publish_as(struct peer *peer, uint32_t index, uint32_t from, const uint8_t *data,
+                       size_t length, int64_t real_us, bool assumed)
 {
     struct gateway *gateway = peer->gateway;
     struct entry *entry = &peer->entries[index];
     const struct characteristic_settings *settings = entry->settings;
-    struct value values[SCHEMA_MAX_FIELDS];
+    struct value decoded[SCHEMA_MAX_FIELDS];
+    const struct value *values = settings->schema ? decoded : NULL;
 
     if (settings->schema) {
         size_t field = 0;
-        int error = codec_decode(settings->schema, data, length, values, &field);
+        int error = codec_decode(settings->schema, data, length, decoded, &field);
         if (error) {
             malformed(peer, entry, error, field, length);
             return;
@@ -44,9 +76,11 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
     }
     entry->values++;
     contact_value(peer, index);
+    if (from != index)
+        contact_value(peer, from);
     strbuf_reset(&gateway->payload);
-    payload_write(&gateway->payload, settings->payload, settings->schema,
-                  settings->schema ? values : NULL, data, length, gateway->now.real_us, assumed);
+    payload_write(&gateway->payload, settings->payload, settings->schema, values, data, length,
+                  real_us, assumed);
     if (!strbuf_ok(&gateway->payload)) {
         gateway->counts.rejected++;
         return;
@@ -61,13 +95,131 @@ void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_
         .expiry_s = (uint32_t)((settings->stale_after_ms + 999) / 1000),
     };
     gateway_put(gateway, &put);
-    step_value(peer, settings->id, settings->schema, settings->schema ? values : NULL);
+    step_value(peer, settings->id, settings->schema, values);
+}
+
+static void publish_at(struct peer *peer, uint32_t index, const uint8_t *data, size_t length,
+                       int64_t real_us, bool assumed)
+{
+    uint32_t as = publish_entry(peer, index, data, length);
+
+    if (as != NO_ENTRY)
+        publish_as(peer, as, index, data, length, real_us, assumed);
+    else
+        peer->gateway->counts.unknown_messages++;
+}
+
+void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_t length,
+                   bool assumed)
+{
+    publish_at(peer, index, data, length, peer->gateway->now.real_us, assumed);
+}
+
+/* ---- frames ---- */
+
+/* counts what the framing gave up since `before`, and says the worst of it */
+static void count_drops(struct peer *peer, struct entry *entry, const struct frame_counts *before)
+{
+    struct gateway *gateway = peer->gateway;
+    const struct frame_counts *counts = frame_get_counts(entry->frame);
+    uint64_t skipped = counts->skipped - before->skipped, dropped = 0;
+    enum frame_drop last = FRAME_DROPS;
+
+    for (enum frame_drop i = 0; i < FRAME_DROPS; i++) {
+        if (counts->dropped[i] != before->dropped[i])
+            last = i;
+        dropped += counts->dropped[i] - before->dropped[i];
+    }
+    entry->frames_dropped += dropped;
+    gateway->counts.frames_dropped += dropped;
+    gateway->counts.frame_bytes_skipped += skipped;
+    if ((!dropped && !skipped) || !gateway->actions || !may_log(peer))
+        return;
+    if (dropped)
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                    "%s: a frame was dropped: %s (%" PRIu64 " so far)", entry->settings->id,
+                    frame_drop_text(last), entry->frames_dropped);
+    else
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                    "%s: bytes that belong to no frame were skipped (%" PRIu64 " so far)",
+                    entry->settings->id, counts->skipped);
+}
+
+/* its time is over; what is whole behind the beginning of the open frame is not lost with it */
+static void expire(struct peer *peer, uint32_t index)
+{
+    struct entry *entry = &peer->entries[index];
+    struct frame_counts before = *frame_get_counts(entry->frame);
+    const uint8_t *message;
+    size_t length;
+
+    entry->frame_due_us = TIME_NEVER;
+    while (frame_expire(entry->frame, &message, &length))
+        publish_at(peer, index, message, length, entry->part_real_us, false);
+    count_drops(peer, entry, &before);
+}
+
+static void feed(struct peer *peer, uint32_t index, const uint8_t *data, size_t length)
+{
+    struct gateway *gateway = peer->gateway;
+    struct entry *entry = &peer->entries[index];
+    const uint8_t *message;
+    size_t n, message_length;
+
+    if (entry->frame_due_us <= gateway->now.mono_us)
+        expire(peer, index);
+    struct frame_counts before = *frame_get_counts(entry->frame);
+    entry->part_real_us = gateway->now.real_us;
+    while (length && (n = frame_put(entry->frame, data, length)) > 0) {
+        data += n;
+        length -= n;
+        while (frame_next(entry->frame, &message, &message_length))
+            publish_at(peer, index, message, message_length, entry->part_real_us, false);
+    }
+    entry->frame_due_us = TIME_NEVER;
+    if (frame_is_open(entry->frame)) {
+        entry->frame_due_us = gateway_in(gateway, entry->settings->frame.timeout_ms);
+        gateway_arm(gateway, entry->frame_due_us);
+    }
+    count_drops(peer, entry, &before);
 }
 
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length)
 {
     peer->value_us = peer->gateway->now.mono_us;
-    for (uint32_t i = peer->sources[source].first_entry; i != NO_SOURCE; i = peer->entries[i].next)
-        if (peer->entries[i].settings->subscribe)
+    for (uint32_t i = peer->sources[source].first_entry; i != NO_SOURCE;
+         i = peer->entries[i].next) {
+        if (!peer->entries[i].settings->subscribe)
+            continue;
+        if (peer->entries[i].frame)
+            feed(peer, i, data, length);
+        else
             publish_value(peer, i, data, length, false);
+    }
+}
+
+void publish_reset(struct peer *peer, uint32_t source)
+{
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        struct entry *entry = &peer->entries[i];
+
+        if (!entry->frame || entry->source != source)
+            continue;
+        struct frame_counts before = *frame_get_counts(entry->frame);
+        frame_reset(entry->frame);
+        entry->frame_due_us = TIME_NEVER;
+        count_drops(peer, entry, &before);
+    }
+}
+
+void publish_timer(struct peer *peer)
+{
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        uint64_t due = peer->entries[i].frame_due_us;
+
+        if (due <= peer->gateway->now.mono_us)
+            expire(peer, i);
+        else
+            gateway_arm(peer->gateway, due);
+    }
 }

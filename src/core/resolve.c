@@ -166,7 +166,10 @@ void resolve_sources(struct peer *peer, const struct gatt_characteristic *charac
     }
     forget_unused(peer, found, characteristics, n);
     for (uint32_t i = 0; i < peer->n_entries; i++)
-        if (found[i])
+        if (found[i]) {
             attach(peer, i, found[i]);
+            for (uint32_t m = 1; m <= peer->entries[i].settings->n_messages; m++)
+                peer->entries[i + m].source = peer->entries[i].source;
+        }
     *ret_outcome = outcome;
 }

@@ -89,7 +89,7 @@ static void set(struct peer *peer, uint32_t index, const char *field, const stru
     struct gateway *gateway = peer->gateway;
     const struct characteristic_settings *settings = peer->entries[index].settings;
     struct payload_set asked;
-    uint8_t data[GATT_VALUE_MAX];
+    uint8_t data[GATT_VALUE_MAX + FRAME_MAX_MARK];
     size_t length = 0, at = 0;
 
     if (!settings->writable) {
@@ -114,16 +114,16 @@ static void set(struct peer *peer, uint32_t index, const char *field, const stru
     struct codec_context context = {.real_us = gateway->now.real_us,
                                     .counter = peer->entries[index].writes++};
     error =
-        codec_encode(settings->schema, asked.values, &context, data, sizeof(data), &length, &at);
+        codec_encode(settings->schema, asked.values, &context, data, GATT_VALUE_MAX, &length, &at);
     if (error) {
         char text[160];
-        codec_explain(settings->schema, error, at, sizeof(data), text, sizeof(text));
+        codec_explain(settings->schema, error, at, GATT_VALUE_MAX, text, sizeof(text));
         command_answer_error(gateway, command,
                              error == CODEC_E_LONG ? "value_too_long" : "invalid_value", 0, "%s",
                              text);
         return;
     }
-    ops_write(peer, index, data, length, command);
+    ops_write(peer, index, data, frame_close(settings, data, length), command);
 }
 
 static void run_command(struct peer *peer, const char *name, const struct event *event,
@@ -177,7 +177,8 @@ void router_message(struct gateway *gateway, const struct event *event)
         return;
     }
     for (uint32_t i = 0; i < peer->n_entries; i++)
-        if (strcmp(peer->entries[i].settings->id, route.characteristic) == 0) {
+        if (peer->entries[i].settings->origin != ORIGIN_MESSAGE &&
+            strcmp(peer->entries[i].settings->id, route.characteristic) == 0) {
             if (route.kind == COMMAND_KIND_SET)
                 set(peer, i, route.field, event, command);
             else

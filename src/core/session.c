@@ -438,6 +438,7 @@ void peer_subscription_lost(struct peer *peer, const struct event *event)
     if (!source->subscription || source->subscription != event->value.subscription)
         return;
     source->subscribed = false;
+    publish_reset(peer, event->value.source);
     if (peer->state != PEER_STATE_ONLINE)
         return; /* setting up does it anyway */
     if (peer->resubscribed_us &&
@@ -462,7 +463,9 @@ void peer_services_changed(struct peer *peer)
     actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area,
                 "its services changed: looking again");
     peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
-    for (size_t i = 0; i < peer->n_entries; i++)
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
         peer->sources[i].subscribed = false;
+        publish_reset(peer, i);
+    }
     resolve(peer);
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "core/bt.h"
+#include "core/checksum.h"
 #include "core/schema.h"
 #include "core/value.h"
 
@@ -93,6 +94,7 @@ enum characteristic_origin {
     ORIGIN_GATT,
     ORIGIN_ADVERTISEMENT, /* comes later */
     ORIGIN_COMPUTED,      /* comes later */
+    ORIGIN_MESSAGE,       /* one of the messages of another characteristic of the device */
 };
 enum characteristic_kind { KIND_STATE, KIND_EVENT, KIND_RECORD };
 enum payload_form { PAYLOAD_JSON, PAYLOAD_VALUE, PAYLOAD_RAW, PAYLOAD_HEX };
@@ -100,10 +102,40 @@ enum notify_mode { NOTIFY_SIGNAL, NOTIFY_SOCKET };
 enum set_mode { SET_WHOLE, SET_MERGE };
 enum publish_on { PUBLISH_ALWAYS, PUBLISH_CHANGE };
 
-/* Later: how longer messages travel over several notifications, and several kinds of them on one
- * characteristic. They stand between bytes and schema. */
-struct frame_settings;
-struct message_settings;
+#define FRAME_MAX_MARK 8    /* bytes of a frame's start, end or delimiter */
+#define FRAME_MAX      4096 /* bytes of a frame */
+#define MESSAGE_MAX_ID 16   /* bytes that tell a message */
+
+struct frame_mark {
+    uint8_t data[FRAME_MAX_MARK];
+    size_t length; /* 0: none */
+};
+
+/*
+ * How longer messages travel over several notifications. A frame ends where its length field says,
+ * or else where `end` is found; all offsets count from its first byte, those of `start` included.
+ */
+struct frame_settings {
+    struct frame_mark start, end;
+    bool strip_end;      /* `delimiter`: it is no part of the message */
+    uint8_t length_size; /* bytes of the length field; 0: there is none */
+    bool length_big_endian;
+    uint16_t length_offset;
+    int32_t length_add; /* bytes of the whole frame = the field + this */
+    bool has_checksum;  /* right before `end`, over the bytes from checksum_from to it */
+    enum checksum_type checksum;
+    bool checksum_big_endian;
+    uint16_t checksum_from;
+    uint64_t timeout_ms; /* nothing came for so long: what there is of a frame is dropped */
+    uint64_t max;        /* bytes of a frame; 1 to FRAME_MAX */
+};
+
+/* What tells a message: these bytes at this offset. */
+struct message_settings {
+    uint16_t offset;
+    uint8_t data[MESSAGE_MAX_ID];
+    size_t length; /* 0: every message */
+};
 
 struct characteristic_settings {
     char *id;
@@ -118,7 +150,7 @@ struct characteristic_settings {
     enum notify_mode notify;
     uint64_t read_every_ms; /* 0: not */
     bool read_on_connect;
-    bool readable; /* /get is offered: always true for now; the peer decides */
+    bool readable; /* /get is offered: not for frames and messages; the peer has the last word */
     bool writable;
     enum tri response; /* with response? AUTO: where the peer offers it */
     enum set_mode set;
@@ -130,9 +162,12 @@ struct characteristic_settings {
     bool history_latest;
     enum publish_on publish_on;
     uint64_t min_interval_ms, heartbeat_ms, stale_after_ms;
-    struct frame_settings *frame;      /* later */
-    struct message_settings *messages; /* later */
+    bool framed;
+    struct frame_settings frame;
+    /* Its messages are the next so many characteristics of the device, of ORIGIN_MESSAGE, each
+     * with an id and thus a topic of its own; then it publishes no values itself. */
     size_t n_messages;
+    struct message_settings message; /* of ORIGIN_MESSAGE: which ones */
 };
 
 /* ---- steps ---- */
@@ -266,7 +301,7 @@ size_t device_settings_find_characteristic(const struct device_settings *device,
 
 /* Limits of the file, so that topics and queues have one, too. */
 #define SETTINGS_MAX_DEVICES         1000
-#define SETTINGS_MAX_CHARACTERISTICS 64 /* per device */
+#define SETTINGS_MAX_CHARACTERISTICS 64 /* per device, messages included */
 #define SETTINGS_MAX_ID              64 /* bytes of an id */
 #define SETTINGS_MAX_NAME            128
 #define SETTINGS_MAX_BASE_TOPIC      256

@@ -181,7 +181,8 @@ static void characteristic_access(struct json_writer *w,
     json_write_array_begin(w);
     if (settings->subscribe)
         json_write_string(w, "notify");
-    json_write_string(w, "get");
+    if (settings->readable)
+        json_write_string(w, "get");
     if (settings->writable)
         json_write_string(w, "set");
     json_write_array_end(w);
@@ -194,7 +195,7 @@ static void characteristic(struct json_writer *w, const struct entry *entry)
     json_write_object_begin(w);
     key_string(w, "id", settings->id);
     key_string(w, "name", settings->name);
-    key_string(w, "topic", entry->topic);
+    key_string(w, "topic", settings->n_messages ? NULL : entry->topic);
     characteristic_access(w, settings);
     json_write_key(w, "fields");
     json_write_array_begin(w);
@@ -233,7 +234,8 @@ static void devices(struct gateway *gateway)
         json_write_string(&w, peer->topic_availability);
         json_write_string(&w, peer->topic_link);
         for (size_t j = 0; j < peer->n_entries; j++)
-            json_write_string(&w, peer->entries[j].topic);
+            if (!peer->entries[j].settings->n_messages) /* these publish in its place */
+                json_write_string(&w, peer->entries[j].topic);
         json_write_array_end(&w);
         json_write_key(&w, "characteristics");
         json_write_array_begin(&w);
@@ -285,6 +287,9 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "writes", gateway->counts.writes);
     key_uint(&w, "commands", gateway->counts.commands);
     key_uint(&w, "malformed", gateway->counts.malformed);
+    key_uint(&w, "frames_dropped", gateway->counts.frames_dropped);
+    key_uint(&w, "frame_bytes_skipped", gateway->counts.frame_bytes_skipped);
+    key_uint(&w, "unknown_messages", gateway->counts.unknown_messages);
     key_uint(&w, "retained_commands", gateway->counts.retained_commands);
     key_uint(&w, "rejected", gateway->counts.rejected);
     key_uint(&w, "queued", stats.queued);

@@ -89,7 +89,7 @@ static void start_write(struct sequence *sequence, const struct step_settings *s
 {
     const struct characteristic_settings *settings =
         sequence->peer->entries[step->characteristic].settings;
-    uint8_t data[GATT_VALUE_MAX];
+    uint8_t data[GATT_VALUE_MAX + FRAME_MAX_MARK];
     size_t length;
     char text[160];
 
@@ -99,6 +99,8 @@ static void start_write(struct sequence *sequence, const struct step_settings *s
                   text);
         return;
     }
+    if (step->n_fields)
+        length = frame_close(settings, data, length);
     sequence->peer->entries[step->characteristic].writes++;
     wait_for(sequence, STEP_WAITS_OPERATION, TIME_NEVER);
     ops_step(sequence->peer, OP_KIND_WRITE, (uint32_t)step->characteristic, data, length,

@@ -21,6 +21,7 @@
 
 #include "core/action.h"
 #include "core/event.h"
+#include "core/frame.h"
 #include "core/gateway.h"
 #include "core/outbox.h"
 #include "core/payload.h"
@@ -59,7 +60,8 @@
 #define SCAN_ANSWER_MS     15000
 #define POWER_RETRY_MS     10000
 
-#define OPS_MAX 32 /* waiting operations of one peer */
+#define ATT_MTU_LEAST 23 /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
+#define OPS_MAX       32 /* waiting operations of one peer */
 
 enum scan_state { SCAN_STATE_OFF, SCAN_STATE_STARTING, SCAN_STATE_ON, SCAN_STATE_STOPPING };
 
@@ -143,15 +145,20 @@ struct sighting {
     bool bonded; /* then the object holds keys that are not ours to throw away */
 };
 
-/* One entry of the file's `characteristics`. */
+/* One entry of the file's `characteristics`, or one of its messages. Values of the latter come by
+ * way of the former, whose source it shows, too; it is not in the source's list. */
 struct entry {
     const struct characteristic_settings *settings; /* borrowed */
     struct peer *peer;                              /* borrowed */
     char *topic;                                    /* owned */
     uint32_t source;                                /* index in the peer's sources, or NO_SOURCE */
-    uint32_t next;        /* of the entries on the same source, or NO_SOURCE */
-    uint64_t read_due_us; /* TIME_NEVER: no periodic read */
-    const char *missing;  /* why there is no source on this link, or NULL */
+    uint32_t next;           /* of the entries on the same source, or NO_SOURCE */
+    uint64_t read_due_us;    /* TIME_NEVER: no periodic read */
+    const char *missing;     /* why there is no source on this link, or NULL */
+    struct frame *frame;     /* owned; NULL: a notification is a value */
+    uint64_t frame_due_us;   /* an open frame is given up; TIME_NEVER: there is none */
+    int64_t part_real_us;    /* when the last part of it came */
+    uint64_t frames_dropped; /* as far as counted and said */
     uint64_t values, malformed, writes;
     /* the last value, for who joins two halves later (merge, on change) */
 };
@@ -183,6 +190,7 @@ struct gatt_op {
     uint64_t queue_us;       /* must have started by then; TIME_NEVER */
     uint64_t deadline_us;    /* must have ended by then */
     size_t length;
+    size_t sent;    /* of a write in several packets: up to here */
     uint8_t data[]; /* of a write */
 };
 
@@ -337,6 +345,7 @@ struct gateway {
     struct {
         uint64_t notifications, reads, writes, malformed, commands, retained_commands,
             stale_answers, rejected, messages;
+        uint64_t frames_dropped, frame_bytes_skipped, unknown_messages;
     } counts;
 };
 
@@ -495,10 +504,18 @@ const char *command_explain_status(enum command_kind kind, const struct bt_resul
                                    const char **ret_text);
 
 /* publish.c */
+/* the entry that a whole value of this one is published as: itself, or one of its messages;
+ * NO_ENTRY when it fits none */
+#define NO_ENTRY UINT32_MAX
+uint32_t publish_entry(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length);
+/* a whole value: no frames are looked for */
 void publish_value(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                    bool assumed);
 /* all entries of a source */
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length);
+/* a source's notifications have ended or have a hole: what there is of a frame is dropped */
+void publish_reset(struct peer *peer, uint32_t source);
+void publish_timer(struct peer *peer);
 
 /* router.c */
 MUST_CHECK
