@@ -37,6 +37,7 @@ void json_write_null(struct json_writer *w);
 void json_write_decimal(struct json_writer *w, int64_t mantissa, uint8_t decimals);
 /* rounded to so many decimals, or JSON_SHORTEST; not finite: null */
 void json_write_double(struct json_writer *w, double value, uint8_t decimals);
-void json_write_time(struct json_writer *w, int64_t real_us);                /* RFC 3339, ms, UTC */
-void json_write_value(struct json_writer *w, const struct value *value);     /* one; ABSENT gives null */
+void json_write_time(struct json_writer *w, int64_t real_us); /* RFC 3339, ms, UTC */
+void json_write_value(struct json_writer *w,
+                      const struct value *value); /* one; ABSENT gives null */
 void json_write_raw(struct json_writer *w, const char *text, size_t length); /* already JSON */

@@ -235,7 +235,7 @@ struct peer {
     uint32_t adapter, device; /* of the attempt or link; 0: none */
     bool blind;               /* connecting without having heard it */
     bool link_up;
-    uint32_t wait_op;           /* the operation whose answer the state waits for */
+    uint32_t wait_op; /* the operation whose answer the state waits for */
     uint16_t mtu;
     uint32_t configuring; /* the source being subscribed */
     struct {
