@@ -514,18 +514,18 @@ class Gateway:
     """`gatt2mqtt run` with a configuration. What stands in it as "!tag word" becomes that: JSON has
     no tags."""
 
-    def __init__(self, house, config, before=()):
+    def __init__(self, house, config, before=(), env=None):
         self.house = house
         self.config = os.path.join(house.dir, "config.yaml")
         with open(self.config, "w") as out:
             out.write(re.sub(r'"(![a-z]+) ([^"]*)"', r'\1 "\2"', json.dumps(config, indent=1)))
         self.before = list(before)
+        self.env = dict(env or {}, DBUS_SYSTEM_BUS_ADDRESS=house.bus.address)
         self.start()
 
     def start(self):
         self.process = self.house.program(
-            "run", ["-c", self.config, "--log-level", "debug", "run"],
-            {"DBUS_SYSTEM_BUS_ADDRESS": self.house.bus.address}, before=self.before)
+            "run", ["-c", self.config, "--log-level", "debug", "run"], self.env, self.before)
 
     def stop(self, number=signal.SIGTERM):
         """Ends it as a service manager does; gives the seconds it took."""
@@ -574,8 +574,8 @@ class House:
     def simulate(self, world):
         return self._own(Simulator(self, world))
 
-    def gateway(self, config, before=()):
-        return self._own(Gateway(self, config, before))
+    def gateway(self, config, **options):
+        return self._own(Gateway(self, config, **options))
 
     def close(self):
         """Ends everything, last started first; gives what is to be complained about."""
