@@ -115,6 +115,13 @@ static void check_purpose(struct reader *reader, const struct yaml_node *name,
                        name->text);
 }
 
+void check_purposes(struct reader *reader, const struct yaml_node *node,
+                    const struct device_settings *device, uint64_t used)
+{
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        if (!(used & 1ULL << i))
+            check_purpose(reader, node->keys[i], &device->characteristics[i]);
+}
 static void read_characteristic(struct reader *reader, const struct key *key,
                                 const struct yaml_node *name, const struct yaml_node *node,
                                 struct characteristic_settings *characteristic)
@@ -122,7 +129,6 @@ static void read_characteristic(struct reader *reader, const struct key *key,
     static const char *const reserved[] = {"status", "command", "set",           "get",
                                            "result", "event",   "advertisement", NULL};
     const struct yaml_node *fields = yaml_node_get(node, "fields");
-    size_t n_errors = reader->n_errors;
 
     *characteristic = (struct characteristic_settings){
         .id = reader_copy(reader, name->text),
@@ -140,8 +146,6 @@ static void read_characteristic(struct reader *reader, const struct key *key,
                                              is_word(node, "extra", "error"));
     check_payload(reader, node, characteristic);
     check_rest(reader, name, node, characteristic);
-    if (!reader->partial && reader->n_errors == n_errors)
-        check_purpose(reader, name, characteristic);
 }
 
 void read_characteristics(struct reader *reader, const struct yaml_node *node,

@@ -155,14 +155,6 @@ void read_until(struct reader *reader, const struct key *key, const struct yaml_
         reader_wrong(reader, key, node, key->form);
 }
 
-static size_t find_characteristic(const struct device_settings *device, const char *id)
-{
-    for (size_t i = 0; i < device->n_characteristics; i++)
-        if (strcmp(device->characteristics[i].id, id) == 0)
-            return i;
-    return SIZE_MAX;
-}
-
 static void resolve_until(struct reader *reader, const struct yaml_node *until,
                           struct device_settings *device)
 {
@@ -173,7 +165,8 @@ static void resolve_until(struct reader *reader, const struct yaml_node *until,
     for (size_t i = 0; connection->until && i < until->n_items; i++) {
         const struct yaml_node *item = until->items[i];
         struct suggestion suggestion = suggestion_for(item->text ? item->text : "");
-        size_t found = item->text ? find_characteristic(device, item->text) : SIZE_MAX;
+        size_t found =
+            item->text ? device_settings_find_characteristic(device, item->text) : SIZE_MAX;
 
         if (found != SIZE_MAX) {
             connection->until[connection->n_until++] = found;
@@ -238,8 +231,15 @@ void read_device(struct reader *reader, const struct yaml_node *name, const stru
     check_reconnect(reader, node, device);
     if (!reader->partial)
         check_match(reader, name, node, &device->match);
-    if (characteristics && characteristics->kind == YAML_KIND_MAPPING)
+    size_t n_errors = reader->n_errors;
+    bool has = characteristics && characteristics->kind == YAML_KIND_MAPPING;
+    if (has)
         read_characteristics(reader, characteristics, device);
+    if (!reader->partial && reader->n_errors == n_errors) {
+        uint64_t used = read_sequences(reader, node, device);
+        if (has)
+            check_purposes(reader, characteristics, device, used);
+    }
     read_connection(reader, yaml_node_get(node, "connection"), device);
     if (!reader->partial && !(characteristics && characteristics->n_items))
         reader_warning(reader, name,

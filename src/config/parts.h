@@ -9,6 +9,13 @@ void read_device(struct reader *reader, const struct yaml_node *name, const stru
 /* all entries of `characteristics` into the device */
 void read_characteristics(struct reader *reader, const struct yaml_node *node,
                           struct device_settings *device);
+/* Warns of characteristics that nothing is done with; `used` has a bit for each that steps use. */
+void check_purposes(struct reader *reader, const struct yaml_node *node,
+                    const struct device_settings *device, uint64_t used);
+/* on_connect, poll, keep_alive and commands of the device's mapping, whose characteristics have
+ * been read well. Which of them the steps use: a bit each. */
+uint64_t read_sequences(struct reader *reader, const struct yaml_node *node,
+                        struct device_settings *device);
 /* all entries of `fields`, compiled; NULL when there are none or something is wrong. Not compiled
  * in a profile, which may be incomplete. */
 struct schema *read_fields(struct reader *reader, const struct yaml_node *fields, bool big_endian,

@@ -17,6 +17,8 @@ DECLARE_READER(read_match_manufacturer);
 DECLARE_READER(read_match_data);
 DECLARE_READER(read_profile_name);
 DECLARE_READER(read_until);
+DECLARE_READER(read_sequence);
+DECLARE_READER(read_later); /* its part of the file reads it */
 /* struct characteristic_settings */
 DECLARE_READER(read_has);
 /* struct field_spec */

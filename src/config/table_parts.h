@@ -24,6 +24,15 @@
 #define KIB    ((int64_t)1024)
 #define MIB    (1024 * KIB)
 
+/* of sequences of steps */
+#define N_ON_CONNECT_KEYS 2
+#define N_POLL_KEYS       3
+#define N_KEEP_ALIVE_KEYS 3
+#define N_COMMAND_KEYS    5
+extern const struct key config_on_connect_keys[N_ON_CONNECT_KEYS];
+extern const struct key config_poll_keys[N_POLL_KEYS];
+extern const struct key config_keep_alive_keys[N_KEEP_ALIVE_KEYS];
+extern const struct key config_command_keys[N_COMMAND_KEYS];
 /* what stands in an entry of `devices` or `profiles` */
 #define N_DEVICE_KEYS 26
 extern const struct key config_device_keys[N_DEVICE_KEYS];

@@ -780,7 +780,7 @@ static void every_key_has_help_and_is_listed(void **state)
     fclose(out);
     assert_non_null(strstr(text, "mqtt.keepalive\tduration\t30s\t"));
     assert_non_null(strstr(text, "\ndevices.ID.characteristics.ID.fields.ID.type\t"));
-    assert_non_null(strstr(text, "\ndevices.ID.poll\tnot supported yet\t"));
+    assert_non_null(strstr(text, "\ndevices.ID.entities\tnot supported yet\t"));
     free(text);
 }
 
