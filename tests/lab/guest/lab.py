@@ -159,15 +159,17 @@ class Broker:
         return self.recorder.wait_for(
             topic, lambda: next((m for m in self.since(topic, since) if fits(m)), None), limit)
 
-    def wait_count(self, topic, count, since, limit):
-        """As many messages on a topic."""
+    def wait_count(self, topic, count, since, stall):
+        """Waits for so many messages on a topic; fails when none comes for `stall` seconds."""
         with self.recorder.news:
             messages = self.recorder.by_topic.setdefault(topic, [])
             before = len(messages) - len(self.since(topic, since))
-        try:
-            self.recorder.wait_for(topic, lambda: len(messages) >= before + count, limit)
-        except Failed as failed:
-            raise Failed(f"{failed}: {len(messages) - before} of {count} messages") from None
+        while len(messages) < before + count:
+            seen = len(messages)
+            try:
+                self.recorder.wait_for(topic, lambda n=seen: len(messages) > n, stall)
+            except Failed as failed:
+                raise Failed(f"{failed}: {seen - before} of {count} messages") from None
 
 
 def cpu_seconds(program):
