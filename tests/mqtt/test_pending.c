@@ -40,6 +40,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     while (!resolver.answer)
         pthread_cond_wait(&resolver.changed, &resolver.mutex);
     resolver.answered++;
+    pthread_cond_broadcast(&resolver.changed);
     pthread_mutex_unlock(&resolver.mutex);
     return real("127.0.0.1", service, hints, result);
 }
@@ -57,6 +58,9 @@ static void let_resolver_answer(bool answer)
     pthread_mutex_lock(&resolver.mutex);
     resolver.answer = answer;
     pthread_cond_broadcast(&resolver.changed);
+    /* one that slept on would be caught by the next false, and hold Paho's lock for ever */
+    while (answer && resolver.answered < resolver.asked)
+        pthread_cond_wait(&resolver.changed, &resolver.mutex);
     pthread_mutex_unlock(&resolver.mutex);
 }
 
