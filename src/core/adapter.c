@@ -215,12 +215,20 @@ static bool wants_quiet(const struct gateway *gateway, const struct adapter *ada
     return holder->state == PEER_STATE_CONNECTING && !holder->blind;
 }
 
+/* A start that is not yet answered cannot be stopped: the stop would overtake it. */
+static void quiet(struct gateway *gateway, struct adapter *adapter)
+{
+    if (adapter->scan == SCAN_STATE_ON && adapter->scan_retry_us <= gateway->now.mono_us)
+        scan_ask(gateway, adapter, false);
+}
+
 static void scan(struct gateway *gateway, struct adapter *adapter)
 {
     uint64_t now = gateway->now.mono_us;
 
     if (wants_quiet(gateway, adapter)) {
         adapter->scan_idle_us = TIME_NEVER;
+        quiet(gateway, adapter);
     } else if (somebody_is_missing(gateway)) {
         adapter->scan_idle_us = TIME_NEVER;
         if (adapter->scan != SCAN_STATE_OFF)
@@ -235,7 +243,7 @@ static void scan(struct gateway *gateway, struct adapter *adapter)
         if (adapter->scan_idle_us > now)
             gateway_arm(gateway, adapter->scan_idle_us);
         else
-            scan_ask(gateway, adapter, false);
+            quiet(gateway, adapter);
     }
 }
 
@@ -281,6 +289,11 @@ void adapter_scan_result(struct gateway *gateway, const struct event *event)
         }
     } else if (adapter->scan == SCAN_STATE_STOPPING && !event->asked.on) {
         scan_forgotten(adapter);
+        if (event->result.status == BT_STATUS_IN_PROGRESS) { /* it goes on: once more, later */
+            adapter->scan = SCAN_STATE_ON;
+            adapter->scan_retry_us = gateway_in(gateway, SCAN_RETRY_MS);
+            gateway_arm(gateway, adapter->scan_retry_us);
+        }
     }
     gateway->schedule = true;
 }
@@ -343,8 +356,8 @@ static void connect_next(struct gateway *gateway, struct adapter *adapter)
     if (!peer)
         return;
     adapter->connector = peer->index;
-    if (heard && (adapter->scan == SCAN_STATE_ON || adapter->scan == SCAN_STATE_STARTING))
-        scan_ask(gateway, adapter, false); /* before the Connect, see above */
+    if (heard)
+        quiet(gateway, adapter); /* before the Connect, see above */
     peer_connect(peer, peer_best_sighting(peer, adapter->id, heard != NULL), heard == NULL);
 }
 

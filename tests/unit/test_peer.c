@@ -627,6 +627,33 @@ static void scan_pauses_for_a_connect_and_goes_on_after_it(void **state)
     world_free(world);
 }
 
+static void scan_that_is_still_starting_is_stopped_once_it_has_started(void **state)
+{
+    struct world *world = world_new(2);
+
+    world->mute_scan = true;
+    world_start(world);
+    world_bluez_up(world);
+    const struct action start = *world_expect(world, ACTION_SCAN_START);
+    world_hear(world, 0, D0); /* another program scans, too */
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    assert_null(world_find(world, ACTION_SCAN_STOP, NULL)); /* it would overtake the start */
+    struct event result = {
+        .type = EVENT_SCAN_RESULT, .op = start.op, .adapter = ADAPTER_1, .asked.on = true};
+    world_event(world, &result);
+    struct action stop = *world_expect(world, ACTION_SCAN_STOP);
+    world_clear(world);
+    result = (struct event){.type = EVENT_SCAN_RESULT,
+                            .op = stop.op,
+                            .adapter = ADAPTER_1,
+                            .result.status = BT_STATUS_IN_PROGRESS};
+    world_event(world, &result); /* refused: it is asked again, but not in a loop */
+    assert_null(world_find(world, ACTION_SCAN_STOP, NULL));
+    world_advance(world, SCAN_RETRY_MS + 10);
+    assert_int_equal(world_count(world, ACTION_SCAN_STOP), 1);
+    world_free(world);
+}
+
 static void idle_gateway_sets_no_needless_timers(void **state)
 {
     struct world *world = begin(5);
@@ -678,6 +705,7 @@ int main(void)
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
         cmocka_unit_test(scan_pauses_for_a_connect_and_goes_on_after_it),
+        cmocka_unit_test(scan_that_is_still_starting_is_stopped_once_it_has_started),
         cmocka_unit_test(idle_gateway_sets_no_needless_timers),
     };
 
