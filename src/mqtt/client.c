@@ -1,6 +1,6 @@
 /*
- * When to connect, and what comes out of the inbox; see client.h. One enum with one function that
- * changes it. Runs in the loop's thread only, and leaves Paho to connection.c.
+ * When to connect, and what comes out of the inbox; see client.h. Runs in the loop's thread only,
+ * and leaves Paho to connection.c.
  */
 #include "mqtt/client.h"
 
@@ -47,8 +47,9 @@ struct mqtt_client {
     struct sd_event_source *inbox_source, *retry_source, *stop_source; /* references */
 
     uint64_t up_since_us;
-    unsigned n_failures;    /* since a connection was last good for a while */
-    unsigned n_short_lived; /* connections in a row that were not */
+    unsigned n_failures;                 /* since a connection was last good for a while */
+    unsigned n_short_lived;              /* connections in a row that were not */
+    bool no_retained_will, no_qos1_will; /* the broker refused us because of them */
     struct connection_up limits;
     uint64_t dropped_logged, drop_logged_us;
     void (*done)(void *userdata);
@@ -104,6 +105,12 @@ static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
         client->n_failures = client->n_short_lived = 0;
     else if (was_up)
         failure.n_short_lived = ++client->n_short_lived;
+    /* A broker that cannot do what the will asks for must refuse the connection (MQTT 5, 3.2.2.3.4
+     * and 3.2.2.3.5): better a lesser will than none to talk to. */
+    if (end == MQTT_END_REFUSED && failure.v5) {
+        client->no_retained_will |= code == MQTT_RETAIN_NOT_SUPPORTED;
+        client->no_qos1_will |= code == MQTT_QOS_NOT_SUPPORTED;
+    }
     if (client->connection && !was_up)
         snprintf(tls_error, sizeof tls_error, "%s", connection_tls_error(client->connection));
     client->connection = connection_free(client->connection);
@@ -120,8 +127,10 @@ static int on_retry(struct sd_event_source *source, uint64_t usec, void *userdat
     struct mqtt_client *client = userdata;
     struct connection_options options = {
         .settings = client->settings,
-        .will_topic = client->will_topic,
-        .will_payload = client->will_payload,
+        .will = {.topic = client->will_topic,
+                 .payload = client->will_payload,
+                 .retain = !client->no_retained_will,
+                 .qos = !client->no_qos1_will},
         .inbox = client->inbox,
         .epoch = ++client->epoch,
     };

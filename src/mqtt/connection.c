@@ -300,8 +300,7 @@ static int connect_handle(struct connection *connection, const struct connection
     if (connection->v5 && (rc = MQTTAsync_setDisconnected(connection->handle, connection,
                                                           on_disconnected)) != MQTTASYNC_SUCCESS)
         return rc;
-    mqtt_connect_options_init(&connect, options->settings, options->will_topic,
-                              options->will_payload, connection->tls_error);
+    mqtt_connect_options_init(&connect, options->settings, &options->will, connection->tls_error);
     connect.paho.context = connection;
     if (connection->v5) {
         connect.paho.onSuccess5 = on_connect5;
@@ -456,8 +455,8 @@ int connection_subscribe(struct connection *connection, const char *filter, uint
         connection_answer_free(answer);
         return -ENOMEM;
     }
-    /* Retained messages are wanted (retain handling 0): the core reads its own memory from them,
-     * and counts retained commands instead of carrying them out. */
+    /* Retained messages are wanted (retain handling 0): the core counts retained commands instead
+     * of carrying them out. */
     MQTTAsync_responseOptions response = response_options(connection, answer);
     int rc = MQTTAsync_subscribe(connection->handle, filter, qos, &response);
     return request_result(rc, answer, ret_code);

@@ -23,9 +23,16 @@ struct connection;
 #define MQTT_MAX_PAYLOAD       (256 * 1024)
 #define MQTT_MAX_PACKET        (MQTT_MAX_PAYLOAD + 128 * 1024) /* with topic and properties */
 
+/* What the broker publishes when we vanish. */
+struct mqtt_will {
+    const char *topic, *payload; /* topic NULL: none */
+    bool retain;
+    uint8_t qos;
+};
+
 struct connection_options {
     const struct mqtt_settings *settings; /* borrowed for the call */
-    const char *will_topic, *will_payload;
+    struct mqtt_will will;
     struct inbox *inbox; /* borrowed, outlives the connection */
     uint32_t epoch;
 };

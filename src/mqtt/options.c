@@ -132,8 +132,8 @@ static int keepalive_s(const struct mqtt_settings *settings)
 }
 
 void mqtt_connect_options_init(struct mqtt_connect_options *options,
-                               const struct mqtt_settings *settings, const char *will_topic,
-                               const char *will_payload, char tls_error[MQTT_TLS_ERROR_SIZE])
+                               const struct mqtt_settings *settings, const struct mqtt_will *will,
+                               char tls_error[MQTT_TLS_ERROR_SIZE])
 {
     bool v5 = settings->protocol == 5;
 
@@ -150,12 +150,12 @@ void mqtt_connect_options_init(struct mqtt_connect_options *options,
     options->paho.automaticReconnect = 0;
     options->paho.username = settings->username;
     options->paho.password = settings->password;
-    if (will_topic) {
+    if (will->topic) {
         options->will = (MQTTAsync_willOptions)MQTTAsync_willOptions_initializer;
-        options->will.topicName = will_topic;
-        options->will.message = will_payload;
-        options->will.retained = 1;
-        options->will.qos = 1;
+        options->will.topicName = will->topic;
+        options->will.message = will->payload;
+        options->will.retained = will->retain;
+        options->will.qos = will->qos;
         options->paho.will = &options->will;
     }
     if (settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS)

@@ -6,6 +6,7 @@
 
 #include "core/action.h"
 #include "core/settings.h"
+#include "mqtt/connection.h"
 #include <MQTTAsync.h>
 
 #define MQTT_TLS_ERROR_SIZE 256
@@ -25,8 +26,8 @@ MQTTAsync mqtt_keeper_new(void);
 /* Everything but callbacks and context. `tls_error` gets OpenSSL's first complaint and must live as
  * long as the handle; what else is pointed to is borrowed until mqtt_connect() returns. */
 void mqtt_connect_options_init(struct mqtt_connect_options *options,
-                               const struct mqtt_settings *settings, const char *will_topic,
-                               const char *will_payload, char tls_error[MQTT_TLS_ERROR_SIZE]);
+                               const struct mqtt_settings *settings, const struct mqtt_will *will,
+                               char tls_error[MQTT_TLS_ERROR_SIZE]);
 void mqtt_connect_options_done(struct mqtt_connect_options *options);
 /* MQTTAsync_connect(), with the signals of a thread that it may start blocked. */
 int mqtt_connect(MQTTAsync handle, const struct mqtt_connect_options *options);

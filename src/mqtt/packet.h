@@ -9,6 +9,8 @@
 #define MQTT_TOPIC_FILTER_INVALID 0x8F
 #define MQTT_TOPIC_NAME_INVALID   0x90
 #define MQTT_PACKET_TOO_LARGE     0x95
+#define MQTT_RETAIN_NOT_SUPPORTED 0x9a
+#define MQTT_QOS_NOT_SUPPORTED    0x9b
 
 /* The length of the PUBLISH packet for ACTION_PUBLISH (MQTT 3.1.1 and 5.0, section 3.3). */
 size_t mqtt_publish_size(const struct action *action, bool v5);

@@ -201,6 +201,16 @@ static void a_wrong_password_is_named_and_never_shown(void **state)
     }
 }
 
+static void a_broker_without_retain_or_qos_1_is_reached_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+
+    broker_start(&f->broker, ANONYMOUS "retain_available false\nmax_qos 0\n");
+    struct member *member = world_add(&f->world, "gw", f->broker.port, 5);
+    member_start(member, "lab/will", "offline");
+    run_until(&f->world, 20, member->up);
+}
+
 static void a_poison_topic_is_refused_and_the_connection_stays(void **state)
 {
     static const char *const topics[] = {"", "a/#", "a/+/b", "a\tb", "a\xff"};
@@ -422,6 +432,7 @@ int main(int argc, char **argv)
         TEST(retained_messages_are_marked_and_live_ones_are_not),
         TEST(unsubscribing_ends_the_messages),
         TEST(a_wrong_password_is_named_and_never_shown),
+        TEST(a_broker_without_retain_or_qos_1_is_reached_all_the_same),
         TEST(a_poison_topic_is_refused_and_the_connection_stays),
         TEST(a_packet_larger_than_the_broker_takes_is_refused_and_the_connection_stays),
         TEST(the_broker_s_refusal_of_one_message_is_answered),
