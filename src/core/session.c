@@ -300,6 +300,7 @@ static void online(struct peer *peer)
 
     peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
     peer->wait_op = 0;
+    peer->configured = true;
     if (peer->online_us) { /* only subscribed again: the link is the same */
         ops_run(peer);
         step_resume(peer);

@@ -263,7 +263,7 @@ static bool matches(const struct sequence *sequence, const struct step_settings 
 }
 
 /* The first wait that has not had its value, from the step that runs to the next that does
- * something: a value is for one wait only. */
+ * something: a value is for one wait only, and they come in order. */
 static void meet_wait(struct sequence *sequence, const char *source, const struct schema *schema,
                       const struct value *values)
 {
@@ -272,8 +272,9 @@ static void meet_wait(struct sequence *sequence, const char *source, const struc
     for (size_t i = level->at; i < level->n; i++) {
         const struct step_settings *step = &level->steps[i];
 
-        if (step->kind == STEP_KIND_WAIT && !(level->met & 1u << i) &&
-            matches(sequence, step, source, schema, values)) {
+        if (step->kind == STEP_KIND_WAIT && !(level->met & 1u << i)) {
+            if (!matches(sequence, step, source, schema, values))
+                return;
             level->met |= 1u << i;
             if (i == level->at && sequence->waits == STEP_WAITS_VALUE)
                 advance(sequence);

@@ -277,7 +277,7 @@ struct peer {
     struct sequence *sequence;  /* owned; running */
     struct sequence *sequences; /* owned; commands that wait, first in first out */
     size_t n_sequences;
-    bool configured; /* on_connect is done on this link */
+    bool configured; /* on_connect, if any, is done on this link */
     bool driving;    /* in sequence.c: what happens meanwhile is seen by its loop */
     uint64_t poll_due_us, keep_alive_due_us;     /* TIME_NEVER: not */
     unsigned poll_failures, keep_alive_failures; /* in a row */
