@@ -211,20 +211,21 @@ bool peer_wants_link(const struct peer *peer)
 
 /* ---- what to do without a link ---- */
 
+/* also of a blind attempt, which shows as absent */
 static void say_absent(struct peer *peer)
 {
+    enum peer_state state = peer->blind ? peer->state : PEER_STATE_ABSENT;
     char address[BT_ADDRESS_TEXT_SIZE];
 
     if (!peer->bound && peer->candidate.device) {
-        peer_enter_state(peer, PEER_STATE_ABSENT, REASON_CHOOSING,
+        peer_enter_state(peer, state, REASON_CHOOSING,
                          "something that fits is heard; choosing the strongest within %d s",
                          BIND_WINDOW_MS / 1000);
     } else if (!peer->bound) {
-        peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NOT_HEARD,
-                         "nothing that fits `match` has been heard");
+        peer_enter_state(peer, state, REASON_NOT_HEARD, "nothing that fits `match` has been heard");
     } else {
         bt_address_format(&peer->address, address);
-        peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NOT_HEARD,
+        peer_enter_state(peer, state, REASON_NOT_HEARD,
                          peer->heard_us
                              ? "%s is not heard any more (off, out of reach, or connected "
                                "elsewhere?)"
@@ -294,19 +295,34 @@ void peer_consider(struct peer *peer)
         say_absent(peer);
 }
 
+/* what a blind attempt shows */
+static void say_blind(struct peer *peer)
+{
+    char why[sizeof(peer->why)];
+    enum reason trouble = adapter_trouble(peer->gateway, why, sizeof(why));
+
+    if (trouble != REASON_OK)
+        peer_enter_state(peer, peer->state, trouble, "%s", why);
+    else
+        say_absent(peer);
+}
+
 void peer_reconsider(struct peer *peer)
 {
     switch (peer->state) {
     case PEER_STATE_ABSENT:
     case PEER_STATE_READY:
     case PEER_STATE_BACKOFF: peer_consider(peer); break;
-    case PEER_STATE_DISABLED:
     case PEER_STATE_CONNECTING:
+    case PEER_STATE_DISCONNECTING:
+        if (peer->blind)
+            say_blind(peer);
+        break;
+    case PEER_STATE_DISABLED:
     case PEER_STATE_RESOLVING:
     case PEER_STATE_PAIRING:
     case PEER_STATE_CONFIGURING:
     case PEER_STATE_ONLINE:
-    case PEER_STATE_DISCONNECTING:
     case PEER_STATE_IDLE: break;
     }
 }

@@ -78,6 +78,18 @@ void peer_give_way(struct peer *peer)
     peer_disconnect(peer, peer->reason, false, false, peer->why);
 }
 
+/* The peer of a blind attempt is there: from now on it is one like any other. */
+void peer_found(struct peer *peer)
+{
+    peer->blind = false;
+    if (peer->state == PEER_STATE_CONNECTING) {
+        peer_enter_state(peer, PEER_STATE_CONNECTING, REASON_CONNECTING, "connecting");
+    } else {
+        peer->after.reason = REASON_QUEUED;
+        peer_enter_state(peer, peer->state, REASON_QUEUED, "heard; waits for its turn to connect");
+    }
+}
+
 static void connect_error(struct peer *peer, const struct bt_result *result)
 {
     char text[sizeof(peer->why)];

@@ -88,6 +88,8 @@ void peer_device(struct peer *peer, const struct device_info *info)
         contact_heard(peer);
     if (info->heard && peer->state == PEER_STATE_ABSENT)
         peer_consider(peer);
+    else if (info->heard && peer->blind)
+        peer_found(peer);
 }
 
 /* A new object of a peer that has its address: one more sighting. */

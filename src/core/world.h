@@ -404,6 +404,7 @@ void peer_timer(struct peer *peer);
 void peer_reconsider(struct peer *peer); /* the world changed around a peer that has no link */
 void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind);
 void peer_give_way(struct peer *peer); /* cancels a blind attempt */
+void peer_found(struct peer *peer);    /* heard while it is connected blindly */
 void peer_stop(struct peer *peer);
 /* Subscribes to what the entry names, while configuring; step_subscribed() is told. False: there is
  * nothing to do. */

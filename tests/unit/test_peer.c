@@ -199,6 +199,25 @@ static void blind_attempt_gives_way_to_a_peer_that_was_heard(void **state)
     world_free(world);
 }
 
+static void blind_attempt_to_a_peer_that_is_heard_is_one_like_any_other(void **state)
+{
+    struct world *world = begin(1);
+    struct event known = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = D0,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .rssi = RSSI_UNKNOWN}};
+
+    world_event(world, &known);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D0);
+    world_hear(world, 0, D0);
+    assert_non_null(world_published(world, "g/d0/status/link")); /* it is not absent any more */
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"state\":\"connecting\""));
+    world_advance(world, 21000);
+    assert_int_equal(peer_of(world, 0)->after.reason, REASON_CONNECT_TIMEOUT);
+    world_free(world);
+}
+
 static void lost_link_is_offline_at_once_and_tried_again_at_once(void **state)
 {
     struct world *world = begin(1);
@@ -685,6 +704,7 @@ int main(void)
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
         cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
+        cmocka_unit_test(blind_attempt_to_a_peer_that_is_heard_is_one_like_any_other),
         cmocka_unit_test(lost_link_is_offline_at_once_and_tried_again_at_once),
         cmocka_unit_test(what_is_subscribed_is_subscribed_again_after_a_reconnect),
         cmocka_unit_test(early_value_counts_also_after_a_link_by_another_adapter),
