@@ -300,18 +300,25 @@ void adapter_scan_result(struct gateway *gateway, const struct event *event)
 
 /* ---- the connector ---- */
 
+static bool takes_link(const struct peer *peer, uint32_t adapter)
+{
+    /* a Connect on its way takes one, too */
+    if (peer->adapter == adapter && (peer->link_up || peer->state == PEER_STATE_CONNECTING ||
+                                     peer->state == PEER_STATE_DISCONNECTING))
+        return true;
+    /* one that a Disconnect could not end, or that nobody here wanted */
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].adapter == adapter && peer->sightings[i].connected)
+            return true;
+    return false;
+}
+
 size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < gateway->n_peers; i++) {
-        const struct peer *peer = &gateway->peers[i];
-
-        /* a Connect on its way takes a link, too */
-        if (peer->adapter == adapter && (peer->link_up || peer->state == PEER_STATE_CONNECTING ||
-                                         peer->state == PEER_STATE_DISCONNECTING))
-            n++;
-    }
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        n += takes_link(&gateway->peers[i], adapter);
     return n;
 }
 

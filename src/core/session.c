@@ -246,6 +246,7 @@ void peer_link(struct peer *peer, uint32_t adapter, uint32_t device, bool connec
 
     if (sighting)
         sighting->connected = connected;
+    peer->gateway->schedule = true; /* a link more or less, whoever wanted it */
     if (connected)
         link_came(peer, adapter, device);
     else

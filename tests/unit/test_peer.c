@@ -174,6 +174,30 @@ static void no_more_links_than_allowed_and_the_waiting_one_says_so(void **state)
     world_free(world);
 }
 
+static void link_that_could_not_be_ended_still_counts(void **state)
+{
+    struct world *world = world_new(2);
+
+    world->settings.bluetooth.connections = 1;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    world_hear(world, 1, D1);
+    struct event empty = {.type = EVENT_RESOLVE_RESULT,
+                          .op = world_expect(world, ACTION_RESOLVE)->op,
+                          .result.status = BT_STATUS_NO_SERVICES};
+    world_event(world, &empty);
+    const struct action disconnect = *world_expect(world, ACTION_DISCONNECT);
+    world_clear(world);
+    world_answer(world, &disconnect, BT_STATUS_FAILED);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_link(world, D0, false);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D1);
+    world_free(world);
+}
+
 static void blind_attempt_gives_way_to_a_peer_that_was_heard(void **state)
 {
     struct world *world = begin(2);
@@ -703,6 +727,7 @@ int main(void)
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
+        cmocka_unit_test(link_that_could_not_be_ended_still_counts),
         cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
         cmocka_unit_test(blind_attempt_to_a_peer_that_is_heard_is_one_like_any_other),
         cmocka_unit_test(lost_link_is_offline_at_once_and_tried_again_at_once),
