@@ -392,6 +392,10 @@ void adapter_schedule(struct gateway *gateway)
         connect_next(gateway, adapter);
         scan(gateway, adapter);
     }
+    /* what the others wait for may be something else now */
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        if (gateway->peers[i].state == PEER_STATE_READY)
+            peer_reconsider(&gateway->peers[i]);
 }
 
 void adapter_timer(struct gateway *gateway)

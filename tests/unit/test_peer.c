@@ -174,6 +174,23 @@ static void no_more_links_than_allowed_and_the_waiting_one_says_so(void **state)
     world_free(world);
 }
 
+static void who_waits_says_so_when_it_is_not_for_a_link_any_more(void **state)
+{
+    struct world *world = world_new(3);
+
+    world->settings.bluetooth.connections = 2;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    world_hear(world, 1, D1); /* connecting, for a while */
+    world_hear(world, 2, 102);
+    assert_int_equal(peer_of(world, 2)->reason, REASON_NO_SLOT);
+    world_link(world, D0, false);
+    assert_int_equal(peer_of(world, 2)->reason, REASON_QUEUED);
+    world_free(world);
+}
+
 static void link_that_could_not_be_ended_still_counts(void **state)
 {
     struct world *world = world_new(2);
@@ -727,6 +744,7 @@ int main(void)
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
+        cmocka_unit_test(who_waits_says_so_when_it_is_not_for_a_link_any_more),
         cmocka_unit_test(link_that_could_not_be_ended_still_counts),
         cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
         cmocka_unit_test(blind_attempt_to_a_peer_that_is_heard_is_one_like_any_other),
