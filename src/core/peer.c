@@ -378,6 +378,8 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     else
         wait_ms = backoff_ms(peer->failures, settings->reconnect_min_ms, settings->reconnect_max_ms,
                              random);
+    if (reason == REASON_ADAPTER_OFF) /* the adapter's fault never adds up to a longer wait */
+        wait_ms = MAX_OF(wait_ms, MIN_OF((uint64_t)NOT_READY_RETRY_MS, settings->reconnect_max_ms));
     peer_forget_link(peer);
     peer->retry_us = gateway_in(gateway, wait_ms);
     peer->retry_slow = slow;

@@ -44,6 +44,7 @@
     15000 /* an advertisement older than that says nothing about now: an active \
              scan reports a peer at least once in 10.24 s */
 #define BLIND_RETRY_MS     30000
+#define NOT_READY_RETRY_MS 3000 /* an adapter that says it is on refuses to connect */
 #define GONE_RETRY_MS      4000 /* BlueZ forgot the object: it takes so long to hear a peer again */
 #define ADVERT_RETRY_MS    1000 /* an advertisement ends a backoff within this */
 #define ADVERT_SHORTCUT_MS 10000 /* ... at most once in this */

@@ -47,11 +47,16 @@ static const struct sim_object *connecting_on(const struct sim *sim, int r)
 
 static size_t links_on(const struct sim *sim, int r)
 {
-    size_t n = connecting_on(sim, r) != NULL;
+    const struct sim_object *connecting = connecting_on(sim, r);
+    size_t n = connecting != NULL;
 
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = &sim->gateway->peers[i];
-        n += peer->link_up && peer->adapter == sim->radios[r].id;
+        const struct sim_object *object = &sim->objects[r][peer->bound ? device_of(sim, i) : 0];
+        bool leaving =
+            peer->state == PEER_STATE_DISCONNECTING && peer->adapter == sim->radios[r].id;
+        n += peer->bound && sim->settings.devices[i].enabled && object != connecting &&
+             (object->connected || leaving);
     }
     return n;
 }

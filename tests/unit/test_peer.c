@@ -174,6 +174,25 @@ static void no_more_links_than_allowed_and_the_waiting_one_says_so(void **state)
     world_free(world);
 }
 
+static void adapter_that_refuses_every_connect_is_not_asked_in_a_loop(void **state)
+{
+    struct world *world = begin(1);
+    size_t n = 0;
+
+    for (unsigned i = 0; i < 30; i++) {
+        world_clear(world);
+        world_hear(world, 0, D0);
+        world_advance(world, 1000);
+        const struct action *connect = world_find(world, ACTION_CONNECT, NULL);
+        for (; connect; connect = world_find(world, ACTION_CONNECT, connect), n++) {
+            struct action copy = *connect;
+            world_answer(world, &copy, BT_STATUS_NOT_READY);
+        }
+    }
+    assert_in_range(n, 5, 15);
+    world_free(world);
+}
+
 static void who_waits_says_so_when_it_is_not_for_a_link_any_more(void **state)
 {
     struct world *world = world_new(3);
@@ -744,6 +763,7 @@ int main(void)
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
+        cmocka_unit_test(adapter_that_refuses_every_connect_is_not_asked_in_a_loop),
         cmocka_unit_test(who_waits_says_so_when_it_is_not_for_a_link_any_more),
         cmocka_unit_test(link_that_could_not_be_ended_still_counts),
         cmocka_unit_test(blind_attempt_gives_way_to_a_peer_that_was_heard),
