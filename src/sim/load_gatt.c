@@ -119,6 +119,61 @@ static void read_properties(struct reader *r, const struct yaml_node *node, void
     }
 }
 
+/* ---- reactions to writes ---- */
+
+static void read_when(struct reader *r, const struct yaml_node *node, void *reaction)
+{
+    sim_reader_bytes(r, node, &((struct sim_reaction *)reaction)->when);
+}
+
+static void read_values(struct reader *r, const struct yaml_node *node, void *target)
+{
+    struct sim_reaction *reaction = target;
+
+    reaction->values = sim_reader_room(r, node, YAML_KIND_SEQUENCE, "values", SIM_MAX_SCRIPT,
+                                       sizeof(*reaction->values));
+    if (!reaction->values)
+        return;
+    reaction->n_values = node->n_items;
+    for (size_t i = 0; i < reaction->n_values; i++)
+        sim_reader_bytes(r, node->items[i], &reaction->values[i]);
+}
+
+#define AT(member) offsetof(struct sim_reaction, member)
+static const struct reader_key copy_keys[] = {
+    {"from", READER_UINT16, AT(copy_from), 0, GATT_VALUE_MAX - 1, false, NULL},
+    {"to", READER_UINT16, AT(copy_to), 0, GATT_VALUE_MAX - 1, false, NULL},
+    {"length", READER_UINT16, AT(copy_length), 1, GATT_VALUE_MAX, true, NULL},
+    {"step", READER_UINT16, AT(copy_step), 1, UINT16_MAX, false, NULL},
+};
+
+static void read_copy(struct reader *r, const struct yaml_node *node, void *reaction)
+{
+    sim_reader_keys(r, node, "copy", copy_keys, ARRAY_SIZE(copy_keys), reaction);
+}
+
+static const struct reader_key reaction_keys[] = {
+    {"when", READER_OTHER, 0, 0, 0, false, read_when},
+    {"characteristic", READER_ID, AT(characteristic), 0, 0, true, NULL},
+    {"values", READER_OTHER, 0, 0, 0, false, read_values},
+    {"copy", READER_OTHER, 0, 0, 0, false, read_copy},
+};
+#undef AT
+
+static void read_reactions(struct reader *r, const struct yaml_node *node, void *characteristic)
+{
+    struct sim_characteristic *c = characteristic;
+
+    c->reactions = sim_reader_room(r, node, YAML_KIND_SEQUENCE, "on_write", SIM_MAX_REACTIONS,
+                                   sizeof(*c->reactions));
+    if (!c->reactions)
+        return;
+    c->n_reactions = node->n_items;
+    for (size_t i = 0; i < c->n_reactions; i++)
+        sim_reader_keys(r, node->items[i], "a reaction", reaction_keys, ARRAY_SIZE(reaction_keys),
+                        &c->reactions[i]);
+}
+
 #define AT(member) offsetof(struct sim_characteristic, member)
 static const struct reader_key length_keys[] = {
     {"min", READER_UINT16, AT(length_min), 0, GATT_VALUE_MAX, false, NULL},
@@ -144,6 +199,7 @@ static const struct reader_key characteristic_keys[] = {
     {"script", READER_OTHER, 0, 0, 0, false, read_script},
     {"length", READER_OTHER, 0, 0, 0, false, read_length},
     {"echo", READER_BOOL, AT(echo), 0, 0, false, NULL},
+    {"on_write", READER_OTHER, 0, 0, 0, false, read_reactions},
     {"read_error", READER_UINT8, AT(read_error), 1, 255, false, NULL},
     {"write_error", READER_UINT8, AT(write_error), 1, 255, false, NULL},
     {"notify_error", READER_UINT8, AT(notify_error), 1, 255, false, NULL},
@@ -224,6 +280,11 @@ static void check_ids(struct reader *r, const struct yaml_node *node, struct sim
 
             if (c->id && bt_uuid_parse(c->id, &uuid) < 0 && sim_peripheral_find(p, c->id) != c)
                 sim_reader_fail(r, node, "two characteristics have the id '%s'", c->id);
+            for (size_t k = 0; k < c->n_reactions; k++)
+                if (c->reactions[k].characteristic &&
+                    !sim_peripheral_find(p, c->reactions[k].characteristic))
+                    sim_reader_fail(r, node, "on_write: there is no characteristic '%s'",
+                                    c->reactions[k].characteristic);
         }
 }
 

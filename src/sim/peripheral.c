@@ -16,6 +16,17 @@ static void free_characteristic(struct sim_characteristic *c)
     for (size_t i = 0; i < c->n_script; i++)
         free(c->script[i].data);
     free(c->script);
+    for (size_t i = 0; i < c->n_reactions; i++) {
+        struct sim_reaction *reaction = &c->reactions[i];
+
+        free(reaction->characteristic);
+        free(reaction->when.data);
+        for (size_t j = 0; j < reaction->n_values; j++)
+            free(reaction->values[j].data);
+        free(reaction->values);
+    }
+    free(c->reactions);
+    free(c->answered.data);
     free(c->waves);
     free(c->id);
 }
@@ -191,6 +202,73 @@ static bool remember_write(struct sim_characteristic *c, const void *data, size_
     return true;
 }
 
+/* a number comes nearer to another by at most `step` */
+static uint64_t approach(uint64_t from, uint64_t to, uint64_t step)
+{
+    if (from < to)
+        return to - from > step ? from + step : to;
+    return from - to > step ? from - step : to;
+}
+
+static void copy_written(struct sim_characteristic *c, const struct sim_reaction *reaction,
+                         const uint8_t *data, size_t length)
+{
+    size_t n = reaction->copy_length;
+
+    if (!n || reaction->copy_from + n > length || reaction->copy_to + n > c->length)
+        return;
+    uint8_t *to = c->value + reaction->copy_to;
+    const uint8_t *from = data + reaction->copy_from;
+    if (!reaction->copy_step || n > sizeof(uint64_t)) {
+        memcpy(to, from, n);
+        return;
+    }
+    struct cursor present = cursor_of(to, n), wanted = cursor_of(from, n);
+    put_le(to,
+           approach(cursor_le(&present, (unsigned)n), cursor_le(&wanted, (unsigned)n),
+                    reaction->copy_step),
+           (unsigned)n);
+}
+
+/* the next value of a running answer */
+static void take_answer(struct sim_characteristic *c)
+{
+    const struct sim_reaction *reaction = c->answer;
+    const struct sim_bytes *next = &reaction->values[c->answer_next++];
+
+    memcpy(c->value, next->data, next->length);
+    c->length = next->length;
+    copy_written(c, reaction, c->answered.data, c->answered.length);
+    if (c->answer_next == reaction->n_values)
+        c->answer = NULL;
+}
+
+static void react(struct sim_peripheral *p, const struct sim_reaction *reaction,
+                  const uint8_t *data, size_t length)
+{
+    struct sim_characteristic *c = sim_peripheral_find(p, reaction->characteristic);
+
+    if (!c || length < reaction->when.length ||
+        (reaction->when.length && memcmp(data, reaction->when.data, reaction->when.length) != 0))
+        return;
+    if (!reaction->n_values) {
+        copy_written(c, reaction, data, length);
+        c->pending = sim_characteristic_subscribed(c);
+        return;
+    }
+    uint8_t *copy = malloc(MAX_OF(length, (size_t)1));
+    if (!copy)
+        return;
+    if (length)
+        memcpy(copy, data, length);
+    free(c->answered.data);
+    c->answered = (struct sim_bytes){.data = copy, .length = length};
+    c->answer = reaction;
+    c->answer_next = 0;
+    while (!sim_characteristic_subscribed(c) && c->answer)
+        take_answer(c); /* nobody hears it: the last one stays */
+}
+
 uint8_t sim_characteristic_write(struct sim_characteristic *c, const void *data, size_t length,
                                  bool command)
 {
@@ -207,6 +285,8 @@ uint8_t sim_characteristic_write(struct sim_characteristic *c, const void *data,
     c->length = length;
     if (c->echo && sim_characteristic_subscribed(c))
         c->pending = true;
+    for (size_t i = 0; i < c->n_reactions; i++)
+        react(c->peripheral, &c->reactions[i], data, length);
     return SIM_ATT_OK;
 }
 
@@ -225,6 +305,7 @@ uint8_t sim_characteristic_subscribe(struct sim_characteristic *c, uint16_t cccd
     if (!cccd_value) {
         c->next_us = TIME_NEVER;
         c->pending = false;
+        c->answer = NULL;
         c->burst = (struct sim_burst){0};
     }
     c->cccd_value = cccd_value;
@@ -266,7 +347,7 @@ static uint64_t characteristic_due(const struct sim_characteristic *c)
 {
     if (!sim_characteristic_subscribed(c))
         return TIME_NEVER;
-    if (c->pending)
+    if (c->pending || c->answer)
         return 0;
     return MIN_OF(c->next_us, burst_due(c));
 }
@@ -313,12 +394,14 @@ bool sim_peripheral_take_due(struct sim_peripheral *p, uint64_t now_us,
         return false;
     n->characteristic = c;
     n->indicate = c->cccd_value == 2;
-    if (!c->pending && burst_due(c) <= now_us) {
+    if (!c->pending && !c->answer && burst_due(c) <= now_us) {
         take_burst_value(c, n);
     } else {
         /* What was set or written is notified as it is; the periodic value is a new one. */
         if (c->pending) {
             c->pending = false;
+        } else if (c->answer) {
+            take_answer(c);
         } else {
             advance(c, now_us);
             /* A player that slept leaves out what it missed, as a busy peripheral does. */

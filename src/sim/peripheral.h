@@ -24,6 +24,7 @@ struct diags;
 #define SIM_MAX_CHARACTERISTICS 64   /* of a service */
 #define SIM_MAX_WAVES           16   /* of a characteristic */
 #define SIM_MAX_SCRIPT          4096 /* values of a script */
+#define SIM_MAX_REACTIONS       32   /* of a characteristic to writes */
 #define SIM_MAX_WRITES          4096 /* writes remembered per characteristic; then the oldest go */
 #define SIM_MAX_RATE            10000
 #define SIM_FIRST_HANDLE        0x0010 /* below: room for a radio's own GAP and GATT services */
@@ -59,6 +60,21 @@ struct sim_burst {
     uint32_t rate;        /* per second */
 };
 
+/*
+ * What a write sets off at a characteristic of the same peripheral. Its values are notified one
+ * after the other; without any its value stays as it is. `copy` bytes of what was written then
+ * become part of it: at once, or (`step`) as a little-endian number that comes nearer with each
+ * write.
+ */
+struct sim_reaction {
+    char *characteristic;     /* owned: the id of the one that changes */
+    struct sim_bytes when;    /* what was written starts so; empty: anything */
+    struct sim_bytes *values; /* owned */
+    size_t n_values;
+    uint16_t copy_from, copy_to, copy_length; /* length 0: nothing is copied */
+    uint16_t copy_step;                       /* at most so much nearer; 0: copied */
+};
+
 struct sim_characteristic {
     struct sim_peripheral *peripheral; /* borrowed: its own */
     /* from the file */
@@ -76,14 +92,19 @@ struct sim_characteristic {
     uint16_t length_min, length_max;               /* of a write */
     uint8_t read_error, write_error, notify_error; /* ATT error of a fault, 0: none */
     bool echo;                                     /* a write is notified back */
+    struct sim_reaction *reactions;                /* owned */
+    size_t n_reactions;
 
     /* while playing */
     uint8_t value[GATT_VALUE_MAX]; /* the current one; waves and script change it */
     size_t length;
     size_t script_next;
-    uint16_t cccd_value; /* 1 notify, 2 indicate, 0 not subscribed */
-    uint64_t next_us;    /* of the periodic notification, TIME_NEVER: none */
-    bool pending;        /* the value is to be notified now */
+    uint16_t cccd_value;               /* 1 notify, 2 indicate, 0 not subscribed */
+    uint64_t next_us;                  /* of the periodic notification, TIME_NEVER: none */
+    bool pending;                      /* the value is to be notified now */
+    const struct sim_reaction *answer; /* borrowed: its values are to be notified, in order */
+    size_t answer_next;
+    struct sim_bytes answered; /* owned: the write that it answers */
     struct sim_burst burst;
     uint32_t sequence;        /* last number that a burst used */
     uint64_t n_sent;          /* notifications since the world began */

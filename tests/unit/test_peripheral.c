@@ -241,6 +241,76 @@ static void echo_tells_subscribers_what_was_written(void **state)
     assert_false(sim_peripheral_take_due(&world->peripherals[0], 0, &n));
 }
 
+#define ANSWERING                                                                            \
+    "peripherals:\n"                                                                         \
+    "  p:\n"                                                                                 \
+    "    address: \"C8:00:00:00:00:01\"\n"                                                   \
+    "    services:\n"                                                                        \
+    "      - uuid: 0x1815\n"                                                                 \
+    "        characteristics:\n"                                                             \
+    "          - { id: state, uuid: 0x2A57, properties: [read, notify], value: \"0500\" }\n" \
+    "          - { id: request, uuid: 0x2A56, properties: [write], on_write: [\n"            \
+    "              { when: \"03\", characteristic: state, values: [\"a1\", \"a2a3\"] },\n"   \
+    "              { when: \"41\", characteristic: state, values: [\"0000\"],\n"             \
+    "                copy: { from: 1, to: 1, length: 1 } }] }\n"                             \
+    "          - { id: target, uuid: 0x2A58, properties: [write], on_write: [\n"             \
+    "              { characteristic: state, copy: { length: 2, step: 300 } }] }\n"
+
+static void write_to(struct sim_world *world, const char *id, const void *data, size_t length)
+{
+    struct sim_characteristic *c = sim_peripheral_find(&world->peripherals[0], id);
+
+    assert_int_equal(sim_characteristic_write(c, data, length, false), 0);
+}
+
+static void assert_notified(struct sim_world *world, const void *data, size_t length)
+{
+    struct sim_notification n;
+
+    assert_int_equal(sim_peripheral_next_due(&world->peripherals[0]), 0);
+    assert_true(sim_peripheral_take_due(&world->peripherals[0], 0, &n));
+    assert_string_equal(n.characteristic->id, "state");
+    assert_int_equal(n.length, length);
+    assert_memory_equal(n.data, data, length);
+}
+
+static void write_is_answered_by_values_of_another_characteristic(void **state)
+{
+    struct sim_world *world = load(ANSWERING);
+    struct sim_characteristic *c = sim_peripheral_find(&world->peripherals[0], "state");
+    struct sim_notification n;
+
+    write_to(world, "request", "\x03", 1); /* nobody is subscribed: only the value changes */
+    assert_false(sim_peripheral_take_due(&world->peripherals[0], 0, &n));
+    assert_int_equal(c->length, 2);
+    assert_int_equal(sim_characteristic_subscribe(c, 1, 0), 0);
+    write_to(world, "request", "\x03\x99", 2);
+    assert_notified(world, "\xa1", 1);
+    assert_notified(world, "\xa2\xa3", 2);
+    write_to(world, "request", "\x41\x2b", 2);
+    assert_notified(world, "\x00\x2b", 2);
+    write_to(world, "request", "\x41", 1); /* nothing to copy */
+    assert_notified(world, "\x00\x00", 2);
+    write_to(world, "request", "\x04", 1);
+    assert_false(sim_peripheral_take_due(&world->peripherals[0], 0, &n));
+    sim_world_free(world);
+}
+
+static void value_comes_nearer_to_what_is_written(void **state)
+{
+    struct sim_world *world = load(ANSWERING);
+    struct sim_characteristic *c = sim_peripheral_find(&world->peripherals[0], "state");
+
+    assert_int_equal(sim_characteristic_subscribe(c, 1, 0), 0);
+    write_to(world, "target", "\x58\x02", 2); /* 600 from 5 */
+    assert_notified(world, "\x31\x01", 2);
+    write_to(world, "target", "\x58\x02", 2);
+    assert_notified(world, "\x58\x02", 2);
+    write_to(world, "target", "\x00\x00", 2);
+    assert_notified(world, "\x2c\x01", 2);
+    sim_world_free(world);
+}
+
 static void burst_numbers_go_on_and_keep_the_rate(void **state)
 {
     struct sim_world *world = *state;
@@ -400,6 +470,8 @@ int main(void)
         WITH_HOUSE(late_player_gets_one_value_not_all_that_it_missed),
         WITH_HOUSE(cccd_takes_only_what_the_characteristic_offers),
         WITH_HOUSE(echo_tells_subscribers_what_was_written),
+        cmocka_unit_test(write_is_answered_by_values_of_another_characteristic),
+        cmocka_unit_test(value_comes_nearer_to_what_is_written),
         WITH_HOUSE(burst_numbers_go_on_and_keep_the_rate),
         WITH_HOUSE(lost_link_forgets_subscriptions_and_bursts),
         WITH_HOUSE(remembered_writes_are_bounded),
