@@ -266,8 +266,6 @@ static void print_occasions(struct strbuf *out,
         comma = ", ";
     }
     strbuf_puts(out, *comma ? "" : "when asked for");
-    strbuf_printf(out, "; %s, QoS %u\n", characteristic->retain ? "retained" : "not retained",
-                  characteristic->qos);
 }
 
 /* the /set topics of single fields, where there are several */
@@ -286,23 +284,94 @@ static void print_field_topics(struct strbuf *out, const char *topic,
     }
 }
 
+/* "start dd, length uint8 at 3, + 7, checksum sum8 from 2, end 77; at most 512 bytes, ..." */
+static void print_frame(struct strbuf *out, const struct frame_settings *frame)
+{
+    strbuf_puts(out, "    frames      ");
+    if (frame->start.length) {
+        strbuf_puts(out, "start ");
+        strbuf_hex(out, frame->start.data, frame->start.length);
+        strbuf_puts(out, ", ");
+    }
+    if (frame->length_size) {
+        strbuf_printf(out, "length %s%s at %u",
+                      field_type_name(FIELD_TYPE_UINT, frame->length_size),
+                      frame->length_size > 1 && frame->length_big_endian ? " big-endian" : "",
+                      frame->length_offset);
+        if (frame->length_add)
+            strbuf_printf(out, " %c %u", frame->length_add < 0 ? '-' : '+',
+                          frame->length_add < 0 ? -(unsigned)frame->length_add
+                                                : (unsigned)frame->length_add);
+        strbuf_puts(out, ", ");
+    }
+    if (frame->has_checksum)
+        strbuf_printf(
+            out, "checksum %s%s from %u, ", checksum_name(frame->checksum),
+            checksum_size(frame->checksum) > 1 && frame->checksum_big_endian ? " big-endian" : "",
+            frame->checksum_from);
+    if (frame->end.length) {
+        strbuf_puts(out, frame->strip_end ? "delimiter " : "end ");
+        strbuf_hex(out, frame->end.data, frame->end.length);
+        strbuf_puts(out, ", ");
+    }
+    strbuf_printf(out, "\n                at most %" PRIu64 " bytes, timeout ", frame->max);
+    put_duration(out, frame->timeout_ms);
+    strbuf_putc(out, '\n');
+}
+
+static void print_payload(struct strbuf *out, const struct characteristic_settings *characteristic)
+{
+    strbuf_printf(out, "; %s, QoS %u\n", characteristic->retain ? "retained" : "not retained",
+                  characteristic->qos);
+    strbuf_printf(out, "    payload     %s\n", payload_text(characteristic));
+    if (characteristic->schema)
+        print_fields(out, characteristic->schema, 16);
+}
+
+static void print_message(struct strbuf *out, const char *topic,
+                          const struct characteristic_settings *message, const char *from)
+{
+    strbuf_printf(out, "\n  %s/%s", topic, message->id);
+    if (message->name)
+        strbuf_printf(out, "   %s", message->name);
+    strbuf_printf(out, "\n    from        messages of %s ", from);
+    if (message->message.length) {
+        strbuf_puts(out, "with ");
+        strbuf_hex(out, message->message.data, message->message.length);
+        strbuf_printf(out, " at %u", message->message.offset);
+    } else {
+        strbuf_puts(out, "that are no other");
+    }
+    strbuf_puts(out, "\n    published   when they come");
+    print_payload(out, message);
+}
+
 static void print_characteristic(struct strbuf *out, const char *topic,
                                  const struct characteristic_settings *characteristic)
 {
+    const char *before = "    commands    ";
+
     strbuf_printf(out, "\n  %s/%s", topic, characteristic->id);
     if (characteristic->name)
         strbuf_printf(out, "   %s", characteristic->name);
     strbuf_putc(out, '\n');
     print_source(out, characteristic);
     print_occasions(out, characteristic);
-    strbuf_printf(out, "    payload     %s\n", payload_text(characteristic));
-    if (characteristic->schema)
-        print_fields(out, characteristic->schema, 16);
-    strbuf_printf(out, "    commands    %s/%s/get\n", topic, characteristic->id);
+    if (characteristic->n_messages)
+        strbuf_puts(out, ", by its messages\n");
+    else
+        print_payload(out, characteristic);
+    if (characteristic->framed)
+        print_frame(out, &characteristic->frame);
+    if (characteristic->readable) {
+        strbuf_printf(out, "%s%s/%s/get\n", before, topic, characteristic->id);
+        before = "                ";
+    }
     if (characteristic->writable)
-        strbuf_printf(out, "                %s/%s/set\n", topic, characteristic->id);
+        strbuf_printf(out, "%s%s/%s/set\n", before, topic, characteristic->id);
     print_field_topics(out, topic, characteristic);
-    strbuf_printf(out, "    answers     %s/%s/result\n", topic, characteristic->id);
+    if (characteristic->readable || characteristic->writable)
+        strbuf_printf(out, "    answers     %s/%s/result\n", topic, characteristic->id);
 }
 
 /* ---- devices ---- */
@@ -395,8 +464,17 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
                   strbuf_str(&topic));
     strbuf_printf(out, "                %s/status/link          JSON: state, reason, why, ...\n",
                   strbuf_str(&topic));
-    for (size_t i = 0; i < device->n_characteristics; i++)
-        print_characteristic(out, strbuf_str(&topic), &device->characteristics[i]);
+    const char *from = "";
+    for (size_t i = 0; i < device->n_characteristics; i++) {
+        const struct characteristic_settings *characteristic = &device->characteristics[i];
+
+        if (characteristic->origin == ORIGIN_MESSAGE) {
+            print_message(out, strbuf_str(&topic), characteristic, from);
+            continue;
+        }
+        from = characteristic->id;
+        print_characteristic(out, strbuf_str(&topic), characteristic);
+    }
     strbuf_done(&topic);
 }
 

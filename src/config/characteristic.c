@@ -49,7 +49,7 @@ void read_has(struct reader *reader, const struct key *key, const struct yaml_no
 }
 
 /* a word's meaning, where the table keeps no value: it was checked before */
-static bool is_word(const struct yaml_node *node, const char *key, const char *word)
+bool is_word(const struct yaml_node *node, const char *key, const char *word)
 {
     const struct yaml_node *value = yaml_node_get(node, key);
 
@@ -65,10 +65,9 @@ static size_t published_fields(const struct schema *schema)
     return n;
 }
 
-static void check_payload(struct reader *reader, const struct yaml_node *node,
+static void check_payload(struct reader *reader, const struct yaml_node *payload,
                           const struct characteristic_settings *characteristic)
 {
-    const struct yaml_node *payload = yaml_node_get(node, "payload");
     size_t n = published_fields(characteristic->schema);
 
     if (!payload)
@@ -85,23 +84,49 @@ static void check_payload(struct reader *reader, const struct yaml_node *node,
                      payload->text);
 }
 
-/* how it is kept and found */
-static void check_rest(struct reader *reader, const struct yaml_node *name,
-                       const struct yaml_node *node, struct characteristic_settings *characteristic)
+/* the key's value here, or where it is taken over from */
+static const struct yaml_node *get_from(const struct yaml_node *node,
+                                        const struct yaml_node *parent, const char *key)
 {
-    const struct yaml_node *retain = yaml_node_get(node, "retain");
+    const struct yaml_node *own = yaml_node_get(node, key);
+
+    return own || !parent ? own : yaml_node_get(parent, key);
+}
+
+static bool is_word_from(const struct yaml_node *node, const struct yaml_node *parent,
+                         const char *key, const char *word)
+{
+    return is_word(parent && !yaml_node_get(node, key) ? parent : node, key, word);
+}
+
+void read_value_keys(struct reader *reader, const struct yaml_node *name,
+                     const struct yaml_node *node, const struct yaml_node *parent,
+                     struct characteristic_settings *characteristic)
+{
+    const struct yaml_node *fields = yaml_node_get(node, "fields");
+    const struct yaml_node *own = yaml_node_get(node, "retain");
     bool is_state = characteristic->kind == KIND_STATE;
 
-    if (!retain)
+    if (fields && fields->kind == YAML_KIND_MAPPING && fields->n_items)
+        characteristic->schema =
+            read_fields(reader, fields, is_word_from(node, parent, "endian", "big"),
+                        is_word_from(node, parent, "extra", "error"));
+    check_payload(reader, get_from(node, parent, "payload"), characteristic);
+    if (!get_from(node, parent, "retain"))
         characteristic->retain = is_state;
-    else if (characteristic->retain && !is_state)
-        reader_error(reader, retain,
+    else if (characteristic->retain && !is_state && own)
+        reader_error(reader, own,
                      "'retain: true' is for kind: state; an event or a record is never retained");
-    if (reader->partial)
-        return;
-    if (!yaml_node_get(node, "uuid") && !yaml_node_get(node, "handle"))
-        reader_error(reader, name, "'%s' needs 'uuid' (or 'handle'): which characteristic is it?",
-                     name->text);
+    else
+        characteristic->retain &= is_state;
+}
+
+void check_characteristic_id(struct reader *reader, const struct yaml_node *name, const char *what)
+{
+    static const char *const reserved[] = {"status", "command", "set",           "get",
+                                           "result", "event",   "advertisement", NULL};
+
+    check_id(reader, name, what, reserved);
 }
 
 static void check_purpose(struct reader *reader, const struct yaml_node *name,
@@ -118,48 +143,66 @@ static void check_purpose(struct reader *reader, const struct yaml_node *name,
 void check_purposes(struct reader *reader, const struct yaml_node *node,
                     const struct device_settings *device, uint64_t used)
 {
-    for (size_t i = 0; i < device->n_characteristics; i++)
+    size_t name = 0; /* the messages of a characteristic stand behind it, but not in the mapping */
+
+    for (size_t i = 0; i < device->n_characteristics; i++) {
+        if (device->characteristics[i].origin == ORIGIN_MESSAGE)
+            continue;
         if (!(used & 1ULL << i))
-            check_purpose(reader, node->keys[i], &device->characteristics[i]);
+            check_purpose(reader, node->keys[name], &device->characteristics[i]);
+        name++;
+    }
 }
+
 static void read_characteristic(struct reader *reader, const struct key *key,
                                 const struct yaml_node *name, const struct yaml_node *node,
                                 struct characteristic_settings *characteristic)
 {
-    static const char *const reserved[] = {"status", "command", "set",           "get",
-                                           "result", "event",   "advertisement", NULL};
-    const struct yaml_node *fields = yaml_node_get(node, "fields");
-
     *characteristic = (struct characteristic_settings){
         .id = reader_copy(reader, name->text),
         .origin = ORIGIN_GATT,
         .index = -1,
         .readable = true,
     };
-    check_id(reader, name, "a characteristic", reserved);
+    check_characteristic_id(reader, name, "a characteristic");
     reader_defaults(reader, key, characteristic);
     reader_section(reader, key, node, name, characteristic);
     if (node->kind != YAML_KIND_MAPPING && !yaml_node_is_null(node))
         return;
-    if (fields && fields->kind == YAML_KIND_MAPPING && fields->n_items)
-        characteristic->schema = read_fields(reader, fields, is_word(node, "endian", "big"),
-                                             is_word(node, "extra", "error"));
-    check_payload(reader, node, characteristic);
-    check_rest(reader, name, node, characteristic);
+    read_value_keys(reader, name, node, NULL, characteristic);
+    read_frame(reader, node, characteristic);
+    if (!reader->partial && !yaml_node_get(node, "uuid") && !yaml_node_get(node, "handle"))
+        reader_error(reader, name, "'%s' needs 'uuid' (or 'handle'): which characteristic is it?",
+                     name->text);
+}
+
+static const struct yaml_node *messages_of(const struct yaml_node *characteristic)
+{
+    const struct yaml_node *messages = yaml_node_get(characteristic, "messages");
+
+    return messages && messages->kind == YAML_KIND_MAPPING ? messages : NULL;
 }
 
 void read_characteristics(struct reader *reader, const struct yaml_node *node,
                           struct device_settings *device)
 {
     const struct key *key = key_find(key_find(&config_table, "devices"), "characteristics");
+    size_t n = node->n_items;
 
-    if (node->n_items > SETTINGS_MAX_CHARACTERISTICS) {
-        reader_error(reader, node, "a device has at most %d characteristics, not %zu",
-                     SETTINGS_MAX_CHARACTERISTICS, node->n_items);
+    for (size_t i = 0; i < node->n_items; i++)
+        n += messages_of(node->items[i]) ? messages_of(node->items[i])->n_items : 0;
+    if (n > SETTINGS_MAX_CHARACTERISTICS) {
+        reader_error(reader, node, "a device has at most %d characteristics%s, not %zu",
+                     SETTINGS_MAX_CHARACTERISTICS, n > node->n_items ? " and messages" : "", n);
         return;
     }
-    device->characteristics = reader_array(reader, node->n_items, sizeof(*device->characteristics));
-    for (size_t i = 0; device->characteristics && i < node->n_items; i++)
+    device->characteristics = reader_array(reader, n, sizeof(*device->characteristics));
+    for (size_t i = 0; device->characteristics && i < node->n_items; i++) {
+        size_t index = device->n_characteristics++;
+
         read_characteristic(reader, key, node->keys[i], node->items[i],
-                            &device->characteristics[device->n_characteristics++]);
+                            &device->characteristics[index]);
+        if (messages_of(node->items[i]))
+            read_messages(reader, node, node->items[i], device, index);
+    }
 }

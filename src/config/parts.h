@@ -16,6 +16,22 @@ void check_purposes(struct reader *reader, const struct yaml_node *node,
  * been read well. Which of them the steps use: a bit each. */
 uint64_t read_sequences(struct reader *reader, const struct yaml_node *node,
                         struct device_settings *device);
+/* what the table cannot say about `frame` of the characteristic whose mapping is `node` */
+void read_frame(struct reader *reader, const struct yaml_node *node,
+                struct characteristic_settings *characteristic);
+/* The entries of `messages` of the characteristic at `index`, whose mapping is `node`, behind the
+ * device's last one; `all`: the mapping of all its characteristics. There is room for them. */
+void read_messages(struct reader *reader, const struct yaml_node *all, const struct yaml_node *node,
+                   struct device_settings *device, size_t index);
+/* fields, payload and retain of a characteristic or message; `parent` has what `node` has not, or
+ * is NULL */
+void read_value_keys(struct reader *reader, const struct yaml_node *name,
+                     const struct yaml_node *node, const struct yaml_node *parent,
+                     struct characteristic_settings *characteristic);
+/* the id of a characteristic or message: `what` it is called */
+void check_characteristic_id(struct reader *reader, const struct yaml_node *name, const char *what);
+/* is the value of a key this word? */
+bool is_word(const struct yaml_node *node, const char *key, const char *word);
 /* all entries of `fields`, compiled; NULL when there are none or something is wrong. Not compiled
  * in a profile, which may be incomplete. */
 struct schema *read_fields(struct reader *reader, const struct yaml_node *fields, bool big_endian,

@@ -21,6 +21,9 @@ DECLARE_READER(read_sequence);
 DECLARE_READER(read_later); /* its part of the file reads it */
 /* struct characteristic_settings */
 DECLARE_READER(read_has);
+DECLARE_READER(read_frame_mark);
+DECLARE_READER(read_frame_delimiter);
+DECLARE_READER(read_message_equals);
 /* struct field_spec */
 DECLARE_READER(read_field_type);
 DECLARE_READER(read_field_bit);

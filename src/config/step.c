@@ -62,6 +62,20 @@ static size_t find_characteristic(struct scope *scope, const struct yaml_node *n
     return NO_CHARACTERISTIC;
 }
 
+/* one that can be written, read or subscribed to */
+static size_t find_source(struct scope *scope, const struct yaml_node *node)
+{
+    size_t found = find_characteristic(scope, node);
+
+    if (found == NO_CHARACTERISTIC ||
+        scope->device->characteristics[found].origin != ORIGIN_MESSAGE)
+        return found;
+    size_t from = device_settings_characteristic_of(scope->device, found);
+    reader_error(scope->reader, node, "'%s' is a message of '%s': it can only be waited for",
+                 node->text, scope->device->characteristics[from].id);
+    return NO_CHARACTERISTIC;
+}
+
 static size_t find_field(struct reader *reader, const struct schema *schema,
                          const struct yaml_node *name)
 {
@@ -243,8 +257,7 @@ static void read_write(struct scope *scope, const struct yaml_node *node,
     const struct yaml_node *characteristic = yaml_node_get(node, "characteristic");
     const struct yaml_node *value = yaml_node_get(node, "value");
 
-    step->characteristic =
-        characteristic ? find_characteristic(scope, characteristic) : NO_CHARACTERISTIC;
+    step->characteristic = characteristic ? find_source(scope, characteristic) : NO_CHARACTERISTIC;
     if (step->characteristic == NO_CHARACTERISTIC || !value)
         return;
     const struct schema *schema = scope->device->characteristics[step->characteristic].schema;
@@ -340,6 +353,13 @@ static void check_awaited(struct scope *scope, const struct yaml_node *node, siz
 {
     const struct characteristic_settings *awaited = &scope->device->characteristics[index];
 
+    if (awaited->n_messages) {
+        reader_error(scope->reader, node, "'%s' has messages: wait for one of them, such as '%s'",
+                     awaited->id, awaited[1].id);
+        return;
+    }
+    index = device_settings_characteristic_of(scope->device, index);
+    awaited = &scope->device->characteristics[index];
     if (!awaited->subscribe && !(scope->has_read & 1ULL << index))
         reader_error(scope->reader, node,
                      "'%s' brings no value to wait for; give it subscribe: true, or put {read: %s} "
@@ -394,7 +414,7 @@ static void read_target(struct scope *scope, const struct yaml_node *node,
 
     if (!name)
         return;
-    step->characteristic = find_characteristic(scope, name);
+    step->characteristic = find_source(scope, name);
     if (step->characteristic == NO_CHARACTERISTIC)
         return;
     if (step->kind == STEP_KIND_READ)

@@ -59,8 +59,8 @@ struct key {
 };
 
 /* The whole file: a KEY_SECTION. Its parts' targets: struct settings; below devices.* and
- * profiles.* struct device_settings; below characteristics.* struct characteristic_settings; below
- * fields.* struct field_spec. */
+ * profiles.* struct device_settings; below characteristics.* and messages.* struct
+ * characteristic_settings; below fields.* struct field_spec. */
 extern const struct key config_table;
 
 /* the key of that name in a section, or NULL */

@@ -44,6 +44,63 @@ static const struct key_word kind_words[] = {
 static const struct key_word history_words[] = {{"all", 0, false}, {"latest", 1, false}};
 static const struct key_word extra_words[] = {{"ignore", 0, false}, {"error", 1, false}};
 
+/* what a characteristic and a message have alike: how a value is read and published */
+#define VALUE_KEYS                                                                                 \
+    {.name = "endian",                                                                             \
+     .type = KEY_WORD,                                                                             \
+     WORDS(endian_words),                                                                          \
+     .help = "little or big: the byte order of its fields (default: little)"},                     \
+        {.name = "extra",                                                                          \
+         .type = KEY_WORD,                                                                         \
+         WORDS(extra_words),                                                                       \
+         .help = "bytes behind the fields: ignore (default) or error"},                            \
+        {.name = "fields",                                                                         \
+         .type = KEY_ENTRIES,                                                                      \
+         KEYS(config_field_keys),                                                                  \
+         .help = "what the bytes mean, in order"},                                                 \
+        {.name = "payload",                                                                        \
+         .type = KEY_WORD,                                                                         \
+         WORDS(payload_words),                                                                     \
+         .fallback = "json",                                                                       \
+         AT(struct characteristic_settings, payload),                                              \
+         .help = "json: an object of the fields; value: the one field bare; raw: the bytes; hex"}, \
+        {.name = "kind",                                                                           \
+         .type = KEY_WORD,                                                                         \
+         WORDS(kind_words),                                                                        \
+         .fallback = "state",                                                                      \
+         AT(struct characteristic_settings, kind),                                                 \
+         .help = "state is retained, event and record never are"},                                 \
+        {.name = "retain",                                                                         \
+         .type = KEY_BOOL,                                                                         \
+         AT(struct characteristic_settings, retain),                                               \
+         .help = "the broker keeps the last value (default: true for kind: state)"},               \
+        {.name = "qos",                                                                            \
+         .type = KEY_INT,                                                                          \
+         .min = 0,                                                                                 \
+         .max = 1,                                                                                 \
+         .fallback = "1",                                                                          \
+         AT(struct characteristic_settings, qos),                                                  \
+         .help = "MQTT quality of service"},                                                       \
+    {                                                                                              \
+        .name = "history", .type = KEY_WORD, WORDS(history_words), .fallback = "all",              \
+        AT(struct characteristic_settings, history_latest),                                        \
+        .help = "what waits while the broker is away: all values or the latest"                    \
+    }
+
+static const struct key message_keys[] = {
+    {.name = "name",
+     .type = KEY_TEXT,
+     .min = 1,
+     .max = SETTINGS_MAX_NAME,
+     AT(struct characteristic_settings, name),
+     .help = "shown to people (default: the id)"},
+    {.name = "when",
+     .type = KEY_SECTION,
+     KEYS(config_when_keys),
+     .help = "which messages it is (default: those that are no other)"},
+    VALUE_KEYS,
+};
+
 static const struct key characteristic_keys[] = {
     {.name = "name",
      .type = KEY_TEXT,
@@ -108,51 +165,18 @@ static const struct key characteristic_keys[] = {
      .fallback = "whole",
      AT(struct characteristic_settings, set),
      .help = "a /set names all fields (whole), or the rest is taken from the last value (merge)"},
-    {.name = "endian",
-     .type = KEY_WORD,
-     WORDS(endian_words),
-     .help = "little or big: the byte order of its fields (default: little)"},
-    {.name = "extra",
-     .type = KEY_WORD,
-     WORDS(extra_words),
-     .help = "bytes behind the fields: ignore (default) or error"},
-    {.name = "fields",
-     .type = KEY_ENTRIES,
-     KEYS(config_field_keys),
-     .help = "what the bytes mean, in order"},
-    {.name = "payload",
-     .type = KEY_WORD,
-     WORDS(payload_words),
-     .fallback = "json",
-     AT(struct characteristic_settings, payload),
-     .help = "json: an object of the fields; value: the one field bare; raw: the bytes; hex"},
-    {.name = "kind",
-     .type = KEY_WORD,
-     WORDS(kind_words),
-     .fallback = "state",
-     AT(struct characteristic_settings, kind),
-     .help = "state is retained, event and record never are"},
-    {.name = "retain",
-     .type = KEY_BOOL,
-     AT(struct characteristic_settings, retain),
-     .help = "the broker keeps the last value (default: true for kind: state)"},
-    {.name = "qos",
-     .type = KEY_INT,
-     .min = 0,
-     .max = 1,
-     .fallback = "1",
-     AT(struct characteristic_settings, qos),
-     .help = "MQTT quality of service"},
-    {.name = "history",
-     .type = KEY_WORD,
-     WORDS(history_words),
-     .fallback = "all",
-     AT(struct characteristic_settings, history_latest),
-     .help = "what waits while the broker is away: all values or the latest"},
+    VALUE_KEYS,
     LATER("stale_after", "the value is no longer valid after so long"),
     LATER("publish", "when a value is published: on, min_interval, heartbeat"),
-    LATER("frame", "longer messages in a stream of notifications"),
-    LATER("messages", "several kinds of messages on one characteristic"),
+    {.name = "frame",
+     .type = KEY_SECTION,
+     KEYS(config_frame_keys),
+     FLAG(struct characteristic_settings, framed),
+     .help = "its notifications are parts of longer messages: how these begin and end"},
+    {.name = "messages",
+     .type = KEY_ENTRIES,
+     KEYS(message_keys),
+     .help = "several kinds of messages, each with an id, fields and a topic of its own"},
     LATER("advertisement", "the value comes from advertisements"),
     LATER("home_assistant", "merged into the entity's discovery"),
 };

@@ -36,6 +36,11 @@ extern const struct key config_command_keys[N_COMMAND_KEYS];
 /* what stands in an entry of `devices` or `profiles` */
 #define N_DEVICE_KEYS 26
 extern const struct key config_device_keys[N_DEVICE_KEYS];
+/* what stands in `frame`, and in `when` of a message */
+#define N_FRAME_KEYS 7
+extern const struct key config_frame_keys[N_FRAME_KEYS];
+#define N_WHEN_KEYS 2
+extern const struct key config_when_keys[N_WHEN_KEYS];
 /* what stands in an entry of `fields` */
 #define N_FIELD_KEYS 27
 extern const struct key config_field_keys[N_FIELD_KEYS];

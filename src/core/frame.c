@@ -132,9 +132,9 @@ static uint64_t number(const uint8_t *data, size_t size, bool big_endian)
     return value;
 }
 
-/* a frame has at least so many bytes; without a delimiter */
-static size_t least(const struct frame_settings *s)
+size_t frame_least(const struct frame_settings *settings)
 {
+    const struct frame_settings *s = settings;
     size_t end = s->strip_end ? 0 : s->end.length;
     size_t n = s->start.length + end;
 
@@ -168,7 +168,7 @@ static enum verdict judge_length(const struct frame *frame, size_t *ret_total,
         return VERDICT_OPEN;
     int64_t total = (int64_t)number(data + s->length_offset, s->length_size, s->length_big_endian) +
                     s->length_add;
-    if (total < (int64_t)least(s) || total > (int64_t)s->max) {
+    if (total < (int64_t)frame_least(s) || total > (int64_t)s->max) {
         *ret_drop = total > (int64_t)s->max ? FRAME_DROP_OVERFLOW : FRAME_DROP_SHORT;
         return VERDICT_BAD;
     }
@@ -195,7 +195,7 @@ static enum verdict judge_end(const struct frame *frame, size_t *ret_total,
     }
     *ret_total = at + (s->strip_end ? 0 : s->end.length);
     *ret_drop = FRAME_DROP_SHORT;
-    return *ret_total && *ret_total < least(s) ? VERDICT_BAD : VERDICT_GOOD;
+    return *ret_total && *ret_total < frame_least(s) ? VERDICT_BAD : VERDICT_GOOD;
 }
 
 static enum verdict judge(const struct frame *frame, size_t *ret_total, enum frame_drop *ret_drop)

@@ -33,6 +33,8 @@ struct frame_counts {
     uint64_t skipped; /* bytes that belong to no good frame */
 };
 
+/* A frame has at least so many bytes, its delimiter not counted; `max` must allow it. */
+size_t frame_least(const struct frame_settings *settings);
 /* settings are borrowed and outlive the frame. -ENOMEM */
 MUST_CHECK
 int frame_new(const struct frame_settings *settings, struct frame **ret_frame);

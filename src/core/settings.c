@@ -119,6 +119,13 @@ static void mqtt_settings_done(struct mqtt_settings *mqtt)
     free(mqtt->tls_key);
 }
 
+size_t device_settings_characteristic_of(const struct device_settings *device, size_t index)
+{
+    while (index && device->characteristics[index].origin == ORIGIN_MESSAGE)
+        index--;
+    return index;
+}
+
 struct settings *settings_free(struct settings *settings)
 {
     if (!settings)

@@ -298,6 +298,8 @@ void sequence_settings_done(struct sequence_settings *sequence);
 void command_settings_done(struct command_settings *command);
 /* the index of that id, or SIZE_MAX */
 size_t device_settings_find_characteristic(const struct device_settings *device, const char *id);
+/* the index of the characteristic whose message it is; of no message, its own */
+size_t device_settings_characteristic_of(const struct device_settings *device, size_t index);
 
 /* Limits of the file, so that topics and queues have one, too. */
 #define SETTINGS_MAX_DEVICES         1000

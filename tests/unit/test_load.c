@@ -186,7 +186,8 @@ static void dubious_files_load_with_a_warning(void **state)
 
 static void the_samples_load_without_a_word(void **state)
 {
-    static const char *const samples[] = {"minimal.yaml", "gatt2mqtt.yaml"};
+    static const char *const samples[] = {"minimal.yaml", "gatt2mqtt.yaml", "bms.yaml",
+                                          "uart.yaml"};
 
     for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
         char path[512];
