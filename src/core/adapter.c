@@ -94,6 +94,9 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
                     "%s ignored: more than %d adapters", info->name, MAX_ADAPTERS);
         return;
     }
+    bool shown = adapter->powered != info->powered || !info->name ||
+                 strcmp(adapter->name, info->name) != 0 ||
+                 !bt_address_equal(&adapter->address, &info->address);
     adapter->address = info->address;
     snprintf(adapter->name, sizeof(adapter->name), "%s", info->name ? info->name : "");
     if (adapter->powered && !info->powered) {
@@ -111,7 +114,9 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     }
     adapter->discovering = info->discovering;
     choose(gateway);
-    gateway->schedule = gateway->bridge_dirty = true;
+    gateway->schedule = true;
+    /* scanning goes on and off with every Connect, and `info` does not show it */
+    gateway->bridge_dirty |= shown;
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(&gateway->peers[i]);
 }
@@ -218,7 +223,11 @@ static bool wants_quiet(const struct gateway *gateway, const struct adapter *ada
 /* A start that is not yet answered cannot be stopped: the stop would overtake it. */
 static void quiet(struct gateway *gateway, struct adapter *adapter)
 {
-    if (adapter->scan == SCAN_STATE_ON && adapter->scan_retry_us <= gateway->now.mono_us)
+    if (adapter->scan != SCAN_STATE_ON)
+        return;
+    if (adapter->scan_retry_us > gateway->now.mono_us)
+        gateway_arm(gateway, adapter->scan_retry_us);
+    else
         scan_ask(gateway, adapter, false);
 }
 
@@ -245,6 +254,19 @@ static void scan(struct gateway *gateway, struct adapter *adapter)
         else
             quiet(gateway, adapter);
     }
+}
+
+/* The stop was answered, or will not be any more. */
+static void scan_stopped(struct gateway *gateway, struct adapter *adapter, enum bt_status status)
+{
+    bool busy = status == BT_STATUS_IN_PROGRESS;
+
+    scan_forgotten(adapter);
+    if (!busy && (status == BT_STATUS_OK || !adapter->discovering))
+        return;
+    adapter->scan = SCAN_STATE_ON; /* it goes on: once more, later */
+    adapter->scan_retry_us = gateway_in(gateway, busy ? SCAN_RETRY_MS : SCAN_SLOW_RETRY_MS);
+    gateway_arm(gateway, adapter->scan_retry_us);
 }
 
 static void scan_failed(struct gateway *gateway, struct adapter *adapter, const char *text)
@@ -288,12 +310,7 @@ void adapter_scan_result(struct gateway *gateway, const struct event *event)
                                            : bt_status_name(event->result.status));
         }
     } else if (adapter->scan == SCAN_STATE_STOPPING && !event->asked.on) {
-        scan_forgotten(adapter);
-        if (event->result.status == BT_STATUS_IN_PROGRESS) { /* it goes on: once more, later */
-            adapter->scan = SCAN_STATE_ON;
-            adapter->scan_retry_us = gateway_in(gateway, SCAN_RETRY_MS);
-            gateway_arm(gateway, adapter->scan_retry_us);
-        }
+        scan_stopped(gateway, adapter, event->result.status);
     }
     gateway->schedule = true;
 }
@@ -413,7 +430,7 @@ void adapter_timer(struct gateway *gateway)
             else if (adapter->scan == SCAN_STATE_STARTING)
                 scan_failed(gateway, adapter, "no answer");
             else
-                scan_forgotten(adapter);
+                scan_stopped(gateway, adapter, BT_STATUS_TIMEOUT);
         }
     }
     gateway->schedule = true; /* arms the retries of power, scan and blind attempts */

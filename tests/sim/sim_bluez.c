@@ -101,8 +101,10 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
         event->read.handle = call->handle;
     if (radio && radio->create == call->serial)
         radio->create = 0;
-    if (call->object && (call->type == ACTION_DISCONNECT ||
-                         (call->type == ACTION_CONNECT && status != BT_STATUS_OK)))
+    /* a Disconnect ends the Connect that was there before it */
+    if (call->object &&
+        (call->type == ACTION_DISCONNECT ? call->object->connecting_until_us != TIME_NEVER
+                                         : call->type == ACTION_CONNECT && status != BT_STATUS_OK))
         sim_check_over(sim, call->object);
     if (radio && call->type == ACTION_SCAN_START)
         radio->scan_told_failed = status != BT_STATUS_OK;
@@ -492,7 +494,7 @@ static void adapter_action(struct sim *sim, struct sim_call *call, const struct 
 {
     struct sim_radio *radio = sim_radio_of_id(sim, action->adapter);
 
-    if (!radio) {
+    if (!radio || !radio->plugged) {
         sim_call_end_later(sim, call, BT_STATUS_GONE, 0);
         return;
     }
@@ -509,7 +511,7 @@ static void device_action(struct sim *sim, struct sim_call *call, const struct a
 {
     struct sim_object *object = sim_object_of_id(sim, action->device);
 
-    if (!object || object->going) {
+    if (!object || object->going || !sim->radios[object->radio].plugged) {
         sim_call_end_later(sim, call, BT_STATUS_GONE, 0);
         return;
     }

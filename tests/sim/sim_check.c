@@ -8,10 +8,10 @@
 #include <string.h>
 
 #define GRACE_US            S_TO_US(2)
-#define HEARD_US            S_TO_US(5)  /* heard so lately, nobody may say "not heard" */
-#define IDLE_BLIND_US       S_TO_US(45) /* BLIND_RETRY_MS, and others that come first */
-#define IDLE_SCAN_US        S_TO_US(95) /* no answer, and the slow retry after it */
-#define NEEDLESS_SCAN_US    S_TO_US(45)
+#define HEARD_US            S_TO_US(5)   /* heard so lately, nobody may say "not heard" */
+#define IDLE_BLIND_US       S_TO_US(45)  /* BLIND_RETRY_MS, and others that come first */
+#define IDLE_SCAN_US        S_TO_US(95)  /* no answer, and the slow retry after it */
+#define NEEDLESS_SCAN_US    S_TO_US(100) /* no answer, and the slow retry after it */
 #define CONNECTS_MAX        16  /* of one peer within 10 s; fast retries and early losses: 12 */
 #define ACTIONS_PER_SECOND  200 /* that are no messages */
 #define TIMERS_PER_SECOND   200

@@ -1,0 +1,76 @@
+/* Adapters: scanning that does not go on for nothing, and what is told about them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "helper_world.h"
+
+static struct world *begin(void)
+{
+    struct world *world = world_new(1);
+
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    return world;
+}
+
+static void tell_discovering(struct world *world, bool discovering)
+{
+    struct event event = {
+        .type = EVENT_ADAPTER,
+        .adapter_info = {
+            .adapter = ADAPTER_1, .name = "hci0", .powered = true, .discovering = discovering}};
+
+    world_event(world, &event);
+}
+
+static void scan_that_could_not_be_stopped_is_stopped_later(void **state)
+{
+    struct world *world = begin();
+
+    tell_discovering(world, true);
+    world->mute_scan = true;
+    world_online(world, 0);
+    const struct action *stop = world_expect(world, ACTION_SCAN_STOP);
+    struct event failed = {.type = EVENT_SCAN_RESULT,
+                           .op = stop->op,
+                           .adapter = ADAPTER_1,
+                           .result.status = BT_STATUS_TIMEOUT};
+    world_event(world, &failed);
+    world_clear(world);
+    world_advance(world, 55000);
+    assert_null(world_find(world, ACTION_SCAN_STOP, NULL)); /* but not in a hurry */
+    world_advance(world, 10000);
+    world_expect(world, ACTION_SCAN_STOP);
+    world_free(world);
+}
+
+static void scan_that_goes_on_and_off_is_no_news_for_the_broker(void **state)
+{
+    struct world *world = begin();
+
+    world_clear(world);
+    tell_discovering(world, true);
+    tell_discovering(world, false);
+    assert_null(world_published(world, "g/bridge/gw/devices"));
+    struct event off = {.type = EVENT_ADAPTER,
+                        .adapter_info = {.adapter = ADAPTER_1, .name = "hci0"}};
+    world_event(world, &off);
+    assert_non_null(world_published(world, "g/bridge/gw/info"));
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scan_that_could_not_be_stopped_is_stopped_later),
+        cmocka_unit_test(scan_that_goes_on_and_off_is_no_news_for_the_broker),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
