@@ -274,18 +274,19 @@ void peer_consider(struct peer *peer)
         return;
     }
     enum reason trouble = adapter_trouble(gateway, why, sizeof(why));
+    bool waits = peer->retry_us > gateway->now.mono_us;
+    const struct sighting *linked = waits ? NULL : linked_sighting(peer);
+    if (linked && (trouble == REASON_OK || trouble == REASON_SCAN_FAILED)) {
+        peer_adopt(peer, linked);
+        return;
+    }
     if (trouble != REASON_OK) {
         peer_enter_state(peer, PEER_STATE_ABSENT, trouble, "%s", why);
         return;
     }
-    if (peer->retry_us > gateway->now.mono_us) {
+    if (waits) {
         gateway_arm(gateway, peer->retry_us);
         peer_enter_state(peer, PEER_STATE_BACKOFF, peer->failed_reason, "%s", peer->failed_why);
-        return;
-    }
-    const struct sighting *linked = linked_sighting(peer);
-    if (linked) {
-        peer_adopt(peer, linked);
         return;
     }
     const struct sighting *sighting = peer_best_sighting(peer, 0, true);
@@ -455,8 +456,8 @@ void peer_disconnect_result(struct peer *peer, const struct event *event)
 {
     if (peer->state != PEER_STATE_DISCONNECTING || event->op.id != peer->wait_op)
         return;
-    /* the reply may come before Connected=false; a link that is still up keeps its place */
-    if (!peer->link_up || event->result.status != BT_STATUS_OK)
+    /* the reply may come before Connected=false, and may not be true: see state_deadline() */
+    if (!peer->link_up)
         peer_disconnected(peer);
 }
 
@@ -480,7 +481,13 @@ static void state_deadline(struct peer *peer)
     case PEER_STATE_CONFIGURING:
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, false, "subscribing took too long");
         break;
-    case PEER_STATE_DISCONNECTING: peer_disconnected(peer); break;
+    case PEER_STATE_DISCONNECTING:
+        if (peer->link_up) /* it takes its place among the links still: once more */
+            peer_disconnect(peer, peer->after.reason, peer->after.failure, peer->after.slow,
+                            peer->why);
+        else
+            peer_disconnected(peer);
+        break;
     case PEER_STATE_DISABLED:
     case PEER_STATE_ABSENT:
     case PEER_STATE_READY:

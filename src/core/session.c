@@ -206,8 +206,10 @@ static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)
         }
         break;
     case PEER_STATE_DISCONNECTING: /* the Connect we cancelled was faster; the Disconnect ends it */
-        if (device == peer->device)
+        if (device == peer->device) {
             peer->link_up = true;
+            adapter_release(peer->gateway, peer); /* that Connect is over */
+        }
         break;
     case PEER_STATE_DISABLED:
     case PEER_STATE_RESOLVING:

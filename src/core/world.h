@@ -97,7 +97,7 @@ enum peer_state {
     PEER_STATE_PAIRING,       /* comes with pairing */
     PEER_STATE_CONFIGURING,   /* subscribing, and the steps of on_connect */
     PEER_STATE_ONLINE,        /* may last for ever */
-    PEER_STATE_DISCONNECTING, /* until the link is down */
+    PEER_STATE_DISCONNECTING, /* until the link is down, however often it must be asked */
     PEER_STATE_IDLE,          /* on_demand, every, when_seen: between sessions */
 };
 

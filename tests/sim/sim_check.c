@@ -200,7 +200,7 @@ static uint64_t longest(enum peer_state state)
     case PEER_STATE_CONNECTING: return MS_TO_US(CONNECT_MS + CONNECT_SETTLE_MS);
     case PEER_STATE_RESOLVING: return MS_TO_US(RESOLVE_MS);
     case PEER_STATE_CONFIGURING: return MS_TO_US(ATTEMPT_MS);
-    case PEER_STATE_DISCONNECTING: return MS_TO_US(DISCONNECT_MS);
+    case PEER_STATE_DISCONNECTING: return 4 * MS_TO_US(DISCONNECT_MS); /* asked again */
     case PEER_STATE_BACKOFF: return MS_TO_US(SLOWEST_RETRY_MS);
     case PEER_STATE_DISABLED:
     case PEER_STATE_ABSENT:

@@ -44,7 +44,8 @@ void sim_link_up(struct sim *sim, struct sim_object *object)
         object->gatt[c].missing = false;
     if (device->resolve == RESOLVE_PARTIAL)
         for (size_t c = sim_below(sim, (uint32_t)device->n_chars); c < device->n_chars; c++)
-            sim_gatt_remove(sim, object, (int)c);
+            for (int r = 0; r < N_RADIOS; r++) /* what the one shows, the other shows */
+                sim_gatt_remove(sim, &sim->objects[r][object->device], (int)c);
     if (device->resolve != RESOLVE_NEVER)
         sim_schedule(sim,
                      device->resolve == RESOLVE_SLOW
@@ -239,6 +240,16 @@ static void connect_badly(struct sim *sim, struct sim_call *call, enum connect_m
     }
 }
 
+/* one that was not cancelled */
+static bool is_connecting(const struct sim *sim, const struct sim_call *call)
+{
+    for (size_t i = 0; i < N_CALLS_MAX; i++)
+        if (sim->calls[i].serial && sim->calls[i].type == ACTION_CONNECT &&
+            sim->calls[i].object == call->object && &sim->calls[i] != call)
+            return true;
+    return false;
+}
+
 void sim_connect(struct sim *sim, struct sim_call *call)
 {
     struct sim_object *object = call->object;
@@ -250,6 +261,10 @@ void sim_connect(struct sim *sim, struct sim_call *call)
         mode = (enum connect_mode)sim_below(sim, CONNECT_MODES);
     if (!radio->powered) {
         sim_schedule(sim, 3000, answer_connect, call->serial, BT_STATUS_NOT_READY);
+        return;
+    }
+    if (is_connecting(sim, call)) {
+        sim_schedule(sim, 3000, answer_connect, call->serial, BT_STATUS_IN_PROGRESS);
         return;
     }
     if (object->connected) {

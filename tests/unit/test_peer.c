@@ -550,6 +550,62 @@ static void subscription_that_keeps_ending_is_no_busy_loop(void **state)
     world_free(world);
 }
 
+static void link_that_a_disconnect_did_not_end_is_disconnected_again(void **state)
+{
+    struct world *world = begin(1);
+
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    struct event empty = {.type = EVENT_RESOLVE_RESULT,
+                          .op = world_expect(world, ACTION_RESOLVE)->op,
+                          .result.status = BT_STATUS_NO_SERVICES};
+    world_event(world, &empty);
+    for (unsigned i = 0; i < 5; i++) {
+        const struct action disconnect = *world_expect(world, ACTION_DISCONNECT);
+        world_clear(world);
+        if (i % 2)
+            world_answer(world, &disconnect, BT_STATUS_FAILED);
+        world_advance(world, DISCONNECT_MS);
+    }
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_link(world, D0, false);
+    assert_int_equal(peer_of(world, 0)->state, PEER_STATE_BACKOFF);
+    world_free(world);
+}
+
+static void link_is_adopted_also_while_the_scan_fails(void **state)
+{
+    struct world *world = world_new(1);
+
+    world->mute_scan = true;
+    world_start(world);
+    world_bluez_up(world);
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_AUTH_FAILED);
+    struct event failed = {.type = EVENT_SCAN_RESULT,
+                           .adapter = ADAPTER_1,
+                           .asked.on = true,
+                           .result.status = BT_STATUS_FAILED};
+    world_clear(world);
+    world_advance(world, 30000);
+    world_link(world, D0, true); /* somebody else's, while it refuses us */
+    for (unsigned i = 0; i < 40; i++) {
+        const struct action *start = world_find(world, ACTION_SCAN_START, NULL);
+        if (start) {
+            failed.op = start->op;
+            world_event(world, &failed);
+        }
+        assert_null(world_find(world, ACTION_CONNECT, NULL));
+        if (world_find(world, ACTION_RESOLVE, NULL))
+            break;
+        world_clear(world);
+        world_advance(world, 1000);
+    }
+    world_expect(world, ACTION_RESOLVE);
+    assert_int_equal(world->gateway->adapters[0].scan_failures > 0, true);
+    world_free(world);
+}
+
 static void bonded_peer_is_never_removed_from_bluez(void **state)
 {
     struct world *world = begin(1);
@@ -780,6 +836,8 @@ int main(void)
         cmocka_unit_test(link_that_existed_at_start_is_adopted_at_once),
         cmocka_unit_test(subscription_that_ends_while_another_is_set_up_is_renewed),
         cmocka_unit_test(subscription_that_keeps_ending_is_no_busy_loop),
+        cmocka_unit_test(link_that_a_disconnect_did_not_end_is_disconnected_again),
+        cmocka_unit_test(link_is_adopted_also_while_the_scan_fails),
         cmocka_unit_test(bonded_peer_is_never_removed_from_bluez),
         cmocka_unit_test(second_object_with_the_same_address_leaves_the_link_alone),
         cmocka_unit_test(services_that_change_are_looked_at_again_without_losing_the_link),
