@@ -355,6 +355,7 @@ void sim_link_up(struct sim *sim, struct sim_object *object);
 void sim_link_down(struct sim *sim, struct sim_object *object);
 void sim_link_forget(struct sim *sim, struct sim_object *object);  /* without a word */
 void sim_link_foreign(struct sim *sim, struct sim_object *object); /* another program's */
+void sim_link_fade(struct sim *sim, struct sim_object *object);    /* its peer is out of reach */
 void sim_link_heal(struct sim *sim, struct sim_object *object);
 struct sim_object *sim_object_of_link(struct sim *sim, uint64_t link);
 void sim_present(struct sim *sim, int device, bool present);

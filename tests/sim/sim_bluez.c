@@ -593,8 +593,11 @@ void sim_bluez_up(struct sim *sim)
         }
     for (int r = 0; r < N_RADIOS; r++)
         for (size_t d = 0; sim->radios[r].id && d < sim->n_devices; d++)
-            if (sim->objects[r][d].permanent || sim->objects[r][d].connected)
+            if (sim->objects[r][d].permanent || sim->objects[r][d].connected) {
                 sim_object_make(sim, r, (int)d);
+                if (sim->objects[r][d].connected && !sim->devices[d].present)
+                    sim_link_fade(sim, &sim->objects[r][d]);
+            }
     sim->bluez_told = true;
     sim_emit(sim, &event);
 }

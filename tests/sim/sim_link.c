@@ -281,6 +281,12 @@ void sim_connect(struct sim *sim, struct sim_call *call)
     }
 }
 
+/* supervision timeout */
+void sim_link_fade(struct sim *sim, struct sim_object *object)
+{
+    sim_schedule(sim, sim_between(sim, 420000, S_TO_US(6)), link_down_job, object->link, 0);
+}
+
 /* Who waits for it in the kernel gets it. */
 void sim_present(struct sim *sim, int d, bool present)
 {
@@ -291,9 +297,8 @@ void sim_present(struct sim *sim, int d, bool present)
     sim_trace(sim, "d%d %s", d, present ? "is back" : "is out of reach");
     device->present = present;
     if (!present) {
-        if (device->linked) /* supervision timeout */
-            sim_schedule(sim, sim_between(sim, 420000, S_TO_US(6)), link_down_job,
-                         device->linked->link, 0);
+        if (device->linked)
+            sim_link_fade(sim, device->linked);
         return;
     }
     sim_advertise(sim, d);
