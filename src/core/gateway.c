@@ -430,6 +430,24 @@ static void device_gone(struct gateway *gateway, uint32_t number)
             gateway->peers[i].candidate.device = 0;
 }
 
+static void link(struct gateway *gateway, const struct event *event)
+{
+    struct peer *peer = gateway_peer_of_device(gateway, event->device);
+
+    if (peer) {
+        peer_link(peer, event->adapter, event->device, event->link.connected);
+        return;
+    }
+    for (size_t i = 0; gateway->n_unbound && i < gateway->n_peers; i++) {
+        peer = &gateway->peers[i];
+        if (peer->bound || peer->candidate.device != event->device)
+            continue;
+        peer->candidate.connected = event->link.connected;
+        if (event->link.connected)
+            peer_bind(peer); /* a link that exists already decides */
+    }
+}
+
 static void value(struct gateway *gateway, const struct event *event)
 {
     if (event->value.peer >= gateway->n_peers)
@@ -543,11 +561,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_ADAPTER_GONE: adapter_gone(gateway, event->adapter); break;
     case EVENT_DEVICE: device(gateway, &event->device_info); break;
     case EVENT_DEVICE_GONE: device_gone(gateway, event->device); break;
-    case EVENT_LINK:
-        peer = gateway_peer_of_device(gateway, event->device);
-        if (peer)
-            peer_link(peer, event->adapter, event->device, event->link.connected);
-        break;
+    case EVENT_LINK: link(gateway, event); break;
     case EVENT_SCAN_RESULT: adapter_scan_result(gateway, event); break;
     case EVENT_POWER_RESULT: adapter_power_result(gateway, event); break;
     case EVENT_CONNECT_RESULT:

@@ -379,7 +379,7 @@ void sim_heal(struct sim *sim)
         sim_bluez_up(sim);
     heal_radios(sim);
     end_foreign_links(sim);
-    sim->refusing = sim->reordering = false;
+    sim->refusing = false;
     sim->ack_us = 4000;
     sim_broker_thaw(sim);
     sim_broker_up(sim);

@@ -725,6 +725,30 @@ static void the_strongest_that_fits_within_10_s_is_taken_and_kept(void **state)
     world_free(world);
 }
 
+static void link_that_comes_while_choosing_decides(void **state)
+{
+    struct world *world = world_new(1);
+    struct device_info info = {.adapter = ADAPTER_1,
+                               .device = 71,
+                               .address = {{0x71, 0, 0, 0, 0, 1}},
+                               .name = "thing",
+                               .heard = true,
+                               .rssi = -50};
+    struct event heard = {.type = EVENT_DEVICE, .device_info = info};
+
+    world->settings.devices[0].match =
+        (struct match_settings){.name = strdup("thing")}; /* no address */
+    world_start(world);
+    world_bluez_up(world);
+    world_event(world, &heard);
+    world_advance(world, 2000);
+    world_clear(world);
+    world_link(world, 71, true);
+    world_expect(world, ACTION_RESOLVE);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
 static void scan_runs_while_somebody_is_missing_and_then_rests(void **state)
 {
     struct world *world = world_new(1);
@@ -844,6 +868,7 @@ int main(void)
         cmocka_unit_test(long_link_that_ends_while_subscribing_again_is_no_failed_attempt),
         cmocka_unit_test(object_that_does_not_exist_is_not_connected_in_a_loop),
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
+        cmocka_unit_test(link_that_comes_while_choosing_decides),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
         cmocka_unit_test(scan_pauses_for_a_connect_and_goes_on_after_it),
         cmocka_unit_test(scan_that_is_still_starting_is_stopped_once_it_has_started),
