@@ -217,6 +217,9 @@ class Demo:
     def __init__(self, options):
         self.options = options
         self.dir = tempfile.mkdtemp(prefix="gatt2mqtt-try-")
+        # A socket's name has 108 bytes at most (unix(7)), a folder for temporary files may have more.
+        self.bus_dir = self.dir if len(self.path("bus")) < 100 \
+            else tempfile.mkdtemp(prefix="gatt2mqtt-try-", dir="/tmp")
         self.screen = None
         self.bus = self.simulator = self.mosquitto = self.listener = self.gateway = None
         self.host, self.port, self.base = "127.0.0.1", 1883, "gatt2mqtt"
@@ -243,7 +246,7 @@ class Demo:
     # -- what the machine lacks
 
     def start_simulator(self):
-        path = self.path("bus")
+        path = os.path.join(self.bus_dir, "bus")
         with open(self.path("bus.conf"), "w") as out:
             out.write(self.BUS.format(path=path))
         self.bus = start(["dbus-daemon", f"--config-file={self.path('bus.conf')}", "--nofork",
@@ -526,6 +529,8 @@ class Demo:
         finally:
             for process in (self.gateway, self.listener, self.simulator, self.mosquitto, self.bus):
                 end(process, 5)
+            if self.bus_dir != self.dir:
+                shutil.rmtree(self.bus_dir, ignore_errors=True)
             if self.screen:
                 self.screen.close()
 

@@ -26,7 +26,7 @@ def own_terminal():
 
 
 class FrontDoor:
-    def __init__(self, directory, *options, terminal=False):
+    def __init__(self, directory, *options, terminal=False, tmpdir=None):
         program = os.path.join(directory, "gatt2mqtt")
         with open(program, "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(GATT2MQTT)} "$@"\n')
@@ -36,7 +36,7 @@ class FrontDoor:
         name, value = self.mark.split("=")
         argv = ["/usr/bin/python3", "-B", os.path.join(ROOT, "deploy/demo.py"), "--program", program,
                 "--demo", *options]
-        env = dict(os.environ, TMPDIR=directory, TERM="xterm", **{name: value},
+        env = dict(os.environ, TMPDIR=tmpdir or directory, TERM="xterm", **{name: value},
                    **reporting_into(directory))
         if terminal:
             self.ours, theirs = pty.openpty()
@@ -132,6 +132,17 @@ def test_it_shows_the_house_and_switches_the_lamp(door, tmp_path):
     front.see(r"gateway +status +offline\n")
     front.assert_gone(0)
     assert not [each for each in os.listdir(tmp_path) if each.startswith("gatt2mqtt-try")]
+
+
+def test_the_folder_for_temporary_files_may_have_a_long_name(door, tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    front = door(tmpdir=str(folder))
+    front.see(r"gateway +status +online")
+    front.type("quit\n")
+    front.see("has ended")
+    front.assert_gone(0)
+    assert os.listdir(folder) == []
 
 
 def test_on_a_terminal_what_is_typed_stays_below_and_ctrl_c_ends_all(door):
