@@ -118,7 +118,7 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     /* scanning goes on and off with every Connect, and `info` does not show it */
     gateway->bridge_dirty |= shown;
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(&gateway->peers[i]);
+        peer_reconsider(gateway->peers[i]);
 }
 
 static void forget_adapter(struct gateway *gateway, struct adapter *adapter)
@@ -128,9 +128,9 @@ static void forget_adapter(struct gateway *gateway, struct adapter *adapter)
     *adapter = (struct adapter){.connector = NO_PEER};
     for (size_t i = 0; i < gateway->n_peers; i++)
         for (size_t j = 0; j < MAX_ADAPTERS; j++)
-            if (gateway->peers[i].sightings[j].device &&
-                gateway->peers[i].sightings[j].adapter == id)
-                peer_device_gone(&gateway->peers[i], gateway->peers[i].sightings[j].device);
+            if (gateway->peers[i]->sightings[j].device &&
+                gateway->peers[i]->sightings[j].adapter == id)
+                peer_device_gone(gateway->peers[i], gateway->peers[i]->sightings[j].device);
 }
 
 void adapter_gone(struct gateway *gateway, uint32_t id)
@@ -143,7 +143,7 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
     forget_adapter(gateway, adapter);
     choose(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(&gateway->peers[i]);
+        peer_reconsider(gateway->peers[i]);
     gateway->schedule = gateway->bridge_dirty = true;
 }
 
@@ -184,7 +184,7 @@ void adapter_power_result(struct gateway *gateway, const struct event *event)
                     blocked ? " (try: rfkill unblock bluetooth)" : "");
     adapter->blocked = blocked;
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(&gateway->peers[i]);
+        peer_reconsider(gateway->peers[i]);
 }
 
 /* ---- scan ---- */
@@ -192,8 +192,8 @@ void adapter_power_result(struct gateway *gateway, const struct event *event)
 static bool somebody_is_missing(const struct gateway *gateway)
 {
     for (size_t i = 0; i < gateway->n_peers; i++)
-        if ((peer_wants_link(&gateway->peers[i]) && !gateway->peers[i].link_up) ||
-            contact_listens(&gateway->peers[i]))
+        if ((peer_wants_link(gateway->peers[i]) && !gateway->peers[i]->link_up) ||
+            contact_listens(gateway->peers[i]))
             return true;
     return false;
 }
@@ -216,7 +216,7 @@ static bool wants_quiet(const struct gateway *gateway, const struct adapter *ada
 {
     if (adapter->connector == NO_PEER)
         return false;
-    const struct peer *holder = &gateway->peers[adapter->connector];
+    const struct peer *holder = gateway->peers[adapter->connector];
     return holder->state == PEER_STATE_CONNECTING && !holder->blind;
 }
 
@@ -287,7 +287,7 @@ static void scan_failed(struct gateway *gateway, struct adapter *adapter, const 
         gateway_in(gateway, adapter->scan_failures < 4 ? SCAN_RETRY_MS : SCAN_SLOW_RETRY_MS);
     gateway_arm(gateway, adapter->scan_retry_us);
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(&gateway->peers[i]);
+        peer_reconsider(gateway->peers[i]);
 }
 
 void adapter_scan_result(struct gateway *gateway, const struct event *event)
@@ -303,7 +303,7 @@ void adapter_scan_result(struct gateway *gateway, const struct event *event)
             adapter->scan = SCAN_STATE_ON;
             adapter->scan_failures = 0;
             for (size_t i = 0; again && i < gateway->n_peers; i++)
-                peer_reconsider(&gateway->peers[i]);
+                peer_reconsider(gateway->peers[i]);
         } else {
             scan_failed(gateway, adapter,
                         event->result.text ? event->result.text
@@ -335,7 +335,7 @@ size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
     size_t n = 0;
 
     for (size_t i = 0; i < gateway->n_peers; i++)
-        n += takes_link(&gateway->peers[i], adapter);
+        n += takes_link(gateway->peers[i], adapter);
     return n;
 }
 
@@ -345,7 +345,7 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
     struct peer *best = NULL;
 
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        struct peer *peer = &gateway->peers[i];
+        struct peer *peer = gateway->peers[i];
         bool fits = heard ? peer->state == PEER_STATE_READY
                           : peer->state == PEER_STATE_ABSENT && peer_wants_link(peer) &&
                                 peer->blind_us <= gateway->now.mono_us;
@@ -363,8 +363,7 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
 
 static void connect_next(struct gateway *gateway, struct adapter *adapter)
 {
-    struct peer *holder =
-        adapter->connector == NO_PEER ? NULL : &gateway->peers[adapter->connector];
+    struct peer *holder = adapter->connector == NO_PEER ? NULL : gateway->peers[adapter->connector];
     bool full =
         adapter_count_links(gateway, adapter->id) >= gateway->settings->bluetooth.connections;
     struct peer *heard = next_peer(gateway, adapter->id, true);
@@ -411,8 +410,8 @@ void adapter_schedule(struct gateway *gateway)
     }
     /* what the others wait for may be something else now */
     for (size_t i = 0; i < gateway->n_peers; i++)
-        if (gateway->peers[i].state == PEER_STATE_READY)
-            peer_reconsider(&gateway->peers[i]);
+        if (gateway->peers[i]->state == PEER_STATE_READY)
+            peer_reconsider(gateway->peers[i]);
 }
 
 void adapter_timer(struct gateway *gateway)

@@ -164,8 +164,11 @@ static int peers_init(struct gateway *gateway)
     if (!gateway->peers)
         return -ENOMEM;
     for (size_t i = 0; i < settings->n_devices; i++) {
-        struct peer *peer = &gateway->peers[i];
+        struct peer *peer = calloc(1, sizeof(*peer));
 
+        if (!peer)
+            return -ENOMEM;
+        gateway->peers[i] = peer;
         gateway->n_peers = i + 1; /* what gateway_free() has to undo, also half done */
         r = peer_init(peer, gateway, (uint32_t)i, &settings->devices[i]);
         if (r < 0)
@@ -237,8 +240,10 @@ struct gateway *gateway_free(struct gateway *gateway)
         HASH_DEL(gateway->ids, id);
         free(id);
     }
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_done(&gateway->peers[i]);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        peer_done(gateway->peers[i]);
+        free(gateway->peers[i]);
+    }
     free(gateway->peers);
     outbox_free(gateway->outbox);
     strbuf_done(&gateway->payload);
@@ -289,12 +294,12 @@ static void announce(struct gateway *gateway)
     outbox_forget(gateway->outbox, gateway->topic_info);
     outbox_forget(gateway->outbox, gateway->topic_devices);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        outbox_forget(gateway->outbox, gateway->peers[i].topic_availability);
-        outbox_forget(gateway->outbox, gateway->peers[i].topic_link);
+        outbox_forget(gateway->outbox, gateway->peers[i]->topic_availability);
+        outbox_forget(gateway->outbox, gateway->peers[i]->topic_link);
     }
     status_bridge(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
-        status_link_again(&gateway->peers[i]);
+        status_link_again(gateway->peers[i]);
     status_online(gateway, !gateway->stopping);
 }
 
@@ -311,7 +316,7 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
                 MAX_OF(event->broker_up.window_qos0, 1u));
     for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
-        if (router_subscribe(gateway, &gateway->peers[i]) < 0)
+        if (router_subscribe(gateway, gateway->peers[i]) < 0)
             gateway->counts.rejected++;
     announce(gateway);
 }
@@ -365,7 +370,7 @@ static void bluez_up(struct gateway *gateway, const struct event *event)
              event->bluez_up.version ? event->bluez_up.version : "");
     actions_log(gateway->actions, LOG_LEVEL_INFO, "bluez", "bluetoothd is there");
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(&gateway->peers[i]);
+        peer_reconsider(gateway->peers[i]);
     gateway->schedule = gateway->bridge_dirty = true;
 }
 
@@ -385,7 +390,7 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
     adapter_all_gone(gateway);
     gateway->bridge_dirty = true;
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_bluez_down(&gateway->peers[i]);
+        peer_bluez_down(gateway->peers[i]);
 }
 
 /* An object at BlueZ: one of ours, one of ours at another adapter, or one that somebody looks for.
@@ -409,7 +414,7 @@ static void device(struct gateway *gateway, const struct device_info *info)
     if (!gateway->n_unbound || !adapter->used || !(info->heard || info->connected))
         return;
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        peer = &gateway->peers[i];
+        peer = gateway->peers[i];
         if (!peer->bound && peer->settings->enabled && match_device(&peer->settings->match, info)) {
             peer_offer(peer, info);
             return;
@@ -426,8 +431,8 @@ static void device_gone(struct gateway *gateway, uint32_t number)
         return;
     }
     for (size_t i = 0; gateway->n_unbound && i < gateway->n_peers; i++)
-        if (gateway->peers[i].candidate.device == number)
-            gateway->peers[i].candidate.device = 0;
+        if (gateway->peers[i]->candidate.device == number)
+            gateway->peers[i]->candidate.device = 0;
 }
 
 static void link(struct gateway *gateway, const struct event *event)
@@ -439,7 +444,7 @@ static void link(struct gateway *gateway, const struct event *event)
         return;
     }
     for (size_t i = 0; gateway->n_unbound && i < gateway->n_peers; i++) {
-        peer = &gateway->peers[i];
+        peer = gateway->peers[i];
         if (peer->bound || peer->candidate.device != event->device)
             continue;
         peer->candidate.connected = event->link.connected;
@@ -452,7 +457,7 @@ static void value(struct gateway *gateway, const struct event *event)
 {
     if (event->value.peer >= gateway->n_peers)
         return;
-    struct peer *peer = &gateway->peers[event->value.peer];
+    struct peer *peer = gateway->peers[event->value.peer];
     if (event->value.source >= peer->n_entries || !event->value.subscription ||
         peer->sources[event->value.source].subscription != event->value.subscription) {
         gateway->counts.stale_answers++;
@@ -466,8 +471,8 @@ static void value(struct gateway *gateway, const struct event *event)
 static struct peer *answered(struct gateway *gateway, const struct event *event)
 {
     if (event->op.peer < gateway->n_peers &&
-        gateway->peers[event->op.peer].generation == event->op.generation)
-        return &gateway->peers[event->op.peer];
+        gateway->peers[event->op.peer]->generation == event->op.generation)
+        return gateway->peers[event->op.peer];
     gateway->counts.stale_answers++;
     return NULL;
 }
@@ -498,7 +503,7 @@ static void start(struct gateway *gateway)
     gateway->health_us = gateway_in(gateway, HEALTH_MS);
     gateway_arm(gateway, gateway->health_us);
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_start(&gateway->peers[i]);
+        peer_start(gateway->peers[i]);
 }
 
 static void stop(struct gateway *gateway)
@@ -510,7 +515,7 @@ static void stop(struct gateway *gateway)
     gateway_arm(gateway, gateway->stop_us);
     actions_log(gateway->actions, LOG_LEVEL_INFO, "gateway", "stopping");
     for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_stop(&gateway->peers[i]);
+        peer_stop(gateway->peers[i]);
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (gateway->adapters[i].id && gateway->adapters[i].scan != SCAN_STATE_OFF)
             actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = gateway->adapters[i].id;
@@ -533,9 +538,9 @@ static void timer(struct gateway *gateway)
     gateway->next_us = TIME_NEVER; /* everybody arms again what is not yet due */
     adapter_timer(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        peer_timer(&gateway->peers[i]);
-        ops_timer(&gateway->peers[i]);
-        step_timer(&gateway->peers[i]);
+        peer_timer(gateway->peers[i]);
+        ops_timer(gateway->peers[i]);
+        step_timer(gateway->peers[i]);
     }
     if (gateway->health_us <= gateway->now.mono_us) {
         if (gateway->broker_up && !gateway->stopping)
@@ -574,7 +579,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_VALUE: value(gateway, event); break;
     case EVENT_SUBSCRIPTION_LOST:
         if (event->value.peer < gateway->n_peers)
-            peer_subscription_lost(&gateway->peers[event->value.peer], event);
+            peer_subscription_lost(gateway->peers[event->value.peer], event);
         break;
     case EVENT_SERVICES_CHANGED:
         peer = gateway_peer_of_device(gateway, event->device);
@@ -607,7 +612,7 @@ void gateway_handle(struct gateway *gateway, struct now now, const struct event 
     if (gateway->links_dirty && gateway->broker_up) { /* else announce() says it all */
         gateway->links_dirty = false;
         for (size_t i = 0; i < gateway->n_peers; i++)
-            status_link(&gateway->peers[i]);
+            status_link(gateway->peers[i]);
     }
     if (gateway->sentence_dirty) {
         gateway->sentence_dirty = false;

@@ -222,7 +222,7 @@ static void devices(struct gateway *gateway)
     json_write_key(&w, "devices");
     json_write_array_begin(&w);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        const struct peer *peer = &gateway->peers[i];
+        const struct peer *peer = gateway->peers[i];
 
         bt_address_format(&peer->address, address);
         json_write_object_begin(&w);
@@ -261,7 +261,7 @@ void status_online(struct gateway *gateway, bool online)
 
     /* what a device says of itself goes first, so that nothing shows live that is not */
     for (size_t i = 0; i < gateway->n_peers; i++)
-        status_link(&gateway->peers[i]);
+        status_link(gateway->peers[i]);
     put(gateway, gateway->topic_status, text, strlen(text), true);
 }
 
@@ -273,9 +273,9 @@ void status_health(struct gateway *gateway)
 
     outbox_get_stats(gateway->outbox, &stats);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        links += gateway->peers[i].link_up;
-        online += gateway->peers[i].state == PEER_STATE_ONLINE;
-        reconnects += gateway->peers[i].reconnects;
+        links += gateway->peers[i]->link_up;
+        online += gateway->peers[i]->state == PEER_STATE_ONLINE;
+        reconnects += gateway->peers[i]->reconnects;
     }
     key_uint(&w, "uptime", (gateway->now.mono_us - gateway->started.mono_us) / 1000000);
     key_uint(&w, "devices", gateway->n_peers);
@@ -325,7 +325,7 @@ void status_sentence(struct gateway *gateway)
     size_t wanted = 0, online = 0;
 
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        const struct peer *peer = &gateway->peers[i];
+        const struct peer *peer = gateway->peers[i];
 
         if (!peer->settings->enabled)
             continue;

@@ -327,7 +327,7 @@ struct gateway {
     bool bridge_dirty; /* info or devices changed */
     bool schedule;     /* somebody's chance to connect changed */
 
-    struct peer *peers; /* owned */
+    struct peer **peers; /* owned, and each of them; a peer's place is its index */
     size_t n_peers;
     size_t n_unbound;              /* enabled ones that have no address yet */
     struct device_key *devices;    /* owned: objects of our peers by number */

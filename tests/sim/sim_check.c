@@ -23,7 +23,7 @@
 /* The peripheral that a peer is or must become, or NOBODY. */
 static int device_of(const struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
 
     if (peer->bound)
         return peer->address.b[5];
@@ -51,7 +51,7 @@ static size_t links_on(const struct sim *sim, int r)
     size_t n = connecting != NULL;
 
     for (size_t i = 0; i < sim->n_devices; i++) {
-        const struct peer *peer = &sim->gateway->peers[i];
+        const struct peer *peer = sim->gateway->peers[i];
         const struct sim_object *object = &sim->objects[r][peer->bound ? device_of(sim, i) : 0];
         bool leaving =
             peer->state == PEER_STATE_DISCONNECTING && peer->adapter == sim->radios[r].id;
@@ -97,7 +97,7 @@ static void check_connect(struct sim *sim, const struct action *action)
                  object->device, other->device);
     size_t linked = 0;
     for (size_t i = 0; i < sim->n_devices; i++)
-        linked += sim->settings.devices[i].enabled && sim->gateway->peers[i].bound &&
+        linked += sim->settings.devices[i].enabled && sim->gateway->peers[i]->bound &&
                   sim->objects[object->radio][device_of(sim, i)].connected;
     if (linked >= sim->settings.bluetooth.connections)
         sim_fail(sim, "d%d: a Connect beyond the %zu links allowed", object->device, linked);
@@ -131,7 +131,7 @@ void sim_check_action(struct sim *sim, const struct action *action)
 
 static void check_online(struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     const struct sim_object *object = sim_object_of_id(sim, peer->device);
     const struct device_settings *settings = &sim->settings.devices[i];
 
@@ -153,7 +153,7 @@ static void check_online(struct sim *sim, size_t i)
 /* Whether what an offline peer says of itself is so. */
 static bool says_the_truth(const struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     const struct sim_object *object =
         peer->device ? sim_object_of_id((struct sim *)sim, peer->device) : NULL;
     int d = device_of(sim, i);
@@ -214,7 +214,7 @@ static uint64_t longest(enum peer_state state)
 
 static void check_backoff(struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     const struct device_settings *settings = &sim->settings.devices[i];
     uint64_t min = MS_TO_US(peer->retry_slow ? SLOW_RETRY_MS : settings->reconnect_min_ms);
     uint64_t max = MS_TO_US(peer->retry_slow ? SLOWEST_RETRY_MS : settings->reconnect_max_ms);
@@ -230,15 +230,15 @@ static void check_backoff(struct sim *sim, size_t i)
 static bool somebody_disconnects(const struct sim *sim, uint32_t adapter)
 {
     for (size_t i = 0; i < sim->n_devices; i++)
-        if (sim->gateway->peers[i].state == PEER_STATE_DISCONNECTING &&
-            sim->gateway->peers[i].adapter == adapter)
+        if (sim->gateway->peers[i]->state == PEER_STATE_DISCONNECTING &&
+            sim->gateway->peers[i]->adapter == adapter)
             return true;
     return false;
 }
 
 static bool is_left_alone(const struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     int d = device_of(sim, i);
 
     if (d == NOBODY || !peer->bound || peer->retry_us > sim->now.mono_us)
@@ -256,7 +256,7 @@ static bool is_left_alone(const struct sim *sim, size_t i)
 
 static void check_idle(struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     struct sim_peer *seen = &sim->peers[i];
     bool waits = peer->state == PEER_STATE_READY || peer->state == PEER_STATE_ABSENT;
 
@@ -275,7 +275,7 @@ static void check_idle(struct sim *sim, size_t i)
 
 static void check_why(struct sim *sim, size_t i)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     struct sim_peer *seen = &sim->peers[i];
 
     if (!peer->why[0])
@@ -294,7 +294,7 @@ static void check_why(struct sim *sim, size_t i)
 
 static void check_bring_up(struct sim *sim, size_t i, const struct event *event)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     struct sim_peer *seen = &sim->peers[i];
     bool bringing_up = peer->state == PEER_STATE_CONNECTING ||
                        peer->state == PEER_STATE_RESOLVING || peer->state == PEER_STATE_CONFIGURING;
@@ -309,7 +309,7 @@ static void check_bring_up(struct sim *sim, size_t i, const struct event *event)
 
 static void check_peer(struct sim *sim, size_t i, const struct event *event)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     struct sim_peer *seen = &sim->peers[i];
 
     if (peer->state != seen->state || peer->reason != seen->reason) {
@@ -350,7 +350,7 @@ static void check_scan(struct sim *sim)
     bool missing = false, scanned = false, spoiled = false, can = false;
 
     for (size_t i = 0; i < sim->n_devices; i++)
-        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i].link_up;
+        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i]->link_up;
     for (int r = 0; r < N_RADIOS; r++) {
         struct sim_radio *radio = &sim->radios[r];
         scanned |= radio->id && radio->discovering;
@@ -414,7 +414,7 @@ void sim_check_event(struct sim *sim, const struct event *event)
 
 static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
 {
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
     int d = device_of(sim, i);
 
     return !sim->settings.devices[i].enabled || d == NOBODY || !sim->devices[d].present ||
@@ -424,7 +424,7 @@ static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
 static void check_complete(struct sim *sim, size_t i)
 {
     const struct device_settings *settings = &sim->settings.devices[i];
-    const struct peer *peer = &sim->gateway->peers[i];
+    const struct peer *peer = sim->gateway->peers[i];
 
     for (size_t e = 0; e < settings->n_characteristics; e++)
         if (peer->entries[e].missing)
@@ -441,11 +441,11 @@ void sim_check_recovered(struct sim *sim, bool slow_too)
         return;
     for (size_t i = 0; i < sim->n_devices; i++) {
         if (is_excused(sim, i, slow_too)) {
-            places -= sim->gateway->peers[i].link_up;
+            places -= sim->gateway->peers[i]->link_up;
             continue;
         }
         wanted++;
-        if (sim->gateway->peers[i].state == PEER_STATE_ONLINE) {
+        if (sim->gateway->peers[i]->state == PEER_STATE_ONLINE) {
             online++;
             check_complete(sim, i);
         } else {
@@ -453,7 +453,7 @@ void sim_check_recovered(struct sim *sim, bool slow_too)
         }
     }
     if (online < MIN_OF(wanted, places)) {
-        const struct peer *peer = &sim->gateway->peers[missing];
+        const struct peer *peer = sim->gateway->peers[missing];
         sim_fail(sim, "%.0f s after the last fault d%zu is still %s: %s",
                  (double)(sim->now.mono_us - sim->quiet_us) / 1e6, missing,
                  peer_state_name(peer->state), peer->why);

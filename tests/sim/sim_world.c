@@ -213,7 +213,7 @@ static bool everybody_is_back(const struct sim *sim)
 {
     for (size_t i = 0; i < sim->n_devices; i++)
         if (sim->settings.devices[i].enabled && sim->devices[i].present &&
-            sim->gateway->peers[i].state != PEER_STATE_ONLINE)
+            sim->gateway->peers[i]->state != PEER_STATE_ONLINE)
             return false;
     return true;
 }

@@ -167,7 +167,7 @@ void world_event(struct world *world, const struct event *event)
     }
     /* the promise that holds everywhere: who is not online says why */
     for (size_t i = 0; i < world->gateway->n_peers; i++)
-        assert_true(world->gateway->peers[i].why[0]);
+        assert_true(world->gateway->peers[i]->why[0]);
     for (size_t i = 0; i < n_scans; i++) {
         struct event done = {.type = EVENT_SCAN_RESULT,
                              .op = scans[i].op,
@@ -351,7 +351,7 @@ void world_online(struct world *world, size_t peer)
     world_answer(world, &connect, BT_STATUS_OK);
     world_resolved(world, world_expect(world, ACTION_RESOLVE));
     world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
-    assert_int_equal(world->gateway->peers[peer].state, PEER_STATE_ONLINE);
+    assert_int_equal(world->gateway->peers[peer]->state, PEER_STATE_ONLINE);
 }
 
 void world_broker_up(struct world *world)

@@ -24,7 +24,7 @@ static struct world *begin(struct connection_settings connection)
 
 static struct peer *peer_of(struct world *world)
 {
-    return &world->gateway->peers[0];
+    return world->gateway->peers[0];
 }
 
 /* from the advertisement to online */

@@ -25,7 +25,7 @@ static struct world *begin(size_t n)
 
 static struct peer *peer_of(struct world *world, size_t i)
 {
-    return &world->gateway->peers[i];
+    return world->gateway->peers[i];
 }
 
 static void heard_peer_is_connected_resolved_subscribed_and_online(void **state)

@@ -179,7 +179,7 @@ static void devices_lists_the_topics_of_messages_and_not_that_of_their_character
 static void a_message_ends_the_wait_of_a_contact(void **state)
 {
     struct world *world = begin();
-    struct peer *peer = &world->gateway->peers[0];
+    struct peer *peer = world->gateway->peers[0];
     const struct action subscribe = come_online(world);
 
     peer->until = 1ULL << CELLS_MESSAGE | 1ULL << ANSWERS;

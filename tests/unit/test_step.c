@@ -69,7 +69,7 @@ static struct world *begin(const char *keys)
 
 static struct peer *peer_of(struct world *world)
 {
-    return &world->gateway->peers[0];
+    return world->gateway->peers[0];
 }
 
 /* heard, connected, resolved: what comes then is up to on_connect */
