@@ -32,7 +32,15 @@ void contact_say_idle(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
     const struct connection_settings *settings = &peer->settings->connection;
-    char text[64] = "";
+    char text[192] = "";
+
+    /* who need not be heard does not care about the scan */
+    enum reason trouble = adapter_trouble(gateway, text, sizeof(text));
+    if (trouble != REASON_OK &&
+        (trouble != REASON_SCAN_FAILED || settings->mode == CONNECTION_MODE_WHEN_SEEN)) {
+        peer_enter_state(peer, PEER_STATE_IDLE, trouble, "%s", text);
+        return;
+    }
 
     switch (settings->mode) {
     case CONNECTION_MODE_ON_DEMAND:
@@ -179,6 +187,18 @@ bool contact_available(const struct peer *peer)
     return peer->gateway->now.mono_us - peer->contact_us < MS_TO_US(availability_ms(peer));
 }
 
+/* Who is heard can be reached, unless the last try says otherwise. */
+void contact_seen(struct peer *peer)
+{
+    if (held(peer) || peer->failures)
+        return;
+    peer->contact_us = peer->gateway->now.mono_us;
+    if (peer->available == contact_available(peer))
+        return; /* the timer that ends it is armed */
+    peer->link_dirty = peer->gateway->links_dirty = true;
+    gateway_arm(peer->gateway, peer->contact_us + MS_TO_US(availability_ms(peer)));
+}
+
 /* ---- time ---- */
 
 static void timer_silence(struct peer *peer)
@@ -227,8 +247,10 @@ void contact_timer(struct peer *peer)
         return;
     if (peer->contact && peer->contact_limit_us <= now)
         end(peer, REASON_CONTACT_TIMEOUT, "the contact took longer than its `timeout`");
-    else if (peer->contact && peer->linger_us <= now)
+    else if (peer->contact && peer->linger_us <= now) {
+        peer->failures = 0; /* it did what it was for, however short it was */
         end(peer, REASON_IDLE, "the contact is over");
+    }
     if (peer->contact_due_us <= now) {
         contact_begin(peer);             /* one that goes on still is not begun twice, */
         if (peer->contact_due_us <= now) /* but the next one has its time */

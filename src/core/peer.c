@@ -313,7 +313,8 @@ void peer_reconsider(struct peer *peer)
     switch (peer->state) {
     case PEER_STATE_ABSENT:
     case PEER_STATE_READY:
-    case PEER_STATE_BACKOFF: peer_consider(peer); break;
+    case PEER_STATE_BACKOFF:
+    case PEER_STATE_IDLE: peer_consider(peer); break;
     case PEER_STATE_CONNECTING:
     case PEER_STATE_DISCONNECTING:
         if (peer->blind)
@@ -323,8 +324,7 @@ void peer_reconsider(struct peer *peer)
     case PEER_STATE_RESOLVING:
     case PEER_STATE_PAIRING:
     case PEER_STATE_CONFIGURING:
-    case PEER_STATE_ONLINE:
-    case PEER_STATE_IDLE: break;
+    case PEER_STATE_ONLINE: break;
     }
 }
 

@@ -61,6 +61,7 @@ static void heard(struct peer *peer, struct sighting *sighting, const struct dev
     peer->heard_real_us = sighting->heard_real_us = gateway->now.real_us;
     if (info->rssi != RSSI_UNKNOWN)
         peer->rssi = sighting->rssi = info->rssi;
+    contact_seen(peer);
     if (peer->rssi != peer->rssi_published &&
         now - peer->link_published_us >= MS_TO_US(RSSI_REPUBLISH_MS))
         peer->link_dirty = gateway->links_dirty = true;

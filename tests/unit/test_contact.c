@@ -56,6 +56,7 @@ static void on_demand_connects_for_a_command_and_lets_go_after_linger(void **sta
     world_hear(world, 0, D0);
     assert_null(world_find(world, ACTION_CONNECT, NULL));
     assert_non_null(strstr(world_published(world, "g/d0/status/link"), "\"state\":\"idle\""));
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
     world_clear(world);
     world_message(world, "g/d0/lamp/set", "7", false);
     assert_non_null(world_find(world, ACTION_CONNECT, NULL));
@@ -67,7 +68,7 @@ static void on_demand_connects_for_a_command_and_lets_go_after_linger(void **sta
     assert_null(world_find(world, ACTION_DISCONNECT, NULL));
     world_advance(world, 200);
     let_go(world);
-    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    assert_null(world_published(world, "g/d0/status/availability")); /* as before: no flapping */
     world_free(world);
 }
 
@@ -178,6 +179,74 @@ static void sleeper_is_offline_when_its_contacts_fail_for_long(void **state)
     world_free(world);
 }
 
+static void sleeper_that_is_heard_is_available_unless_its_last_try_failed(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000});
+
+    world->settings.devices[0].availability_timeout_ms = 300000;
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_hear(world, 0, D0);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "online");
+    world_clear(world);
+    world_advance(world, 200000);
+    world_hear(world, 0, D0);
+    world_advance(world, 299000);
+    assert_null(world_published(world, "g/d0/status/availability"));
+    world_advance(world, 61000); /* the timer's own pace: some timer ran meanwhile */
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+
+    world_clear(world);
+    world_message(world, "g/d0/lamp/set", "7", false);
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_AUTH_FAILED);
+    world_advance(world, 301000);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_hear(world, 0, D0); /* heard, but it refuses us */
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_free(world);
+}
+
+static void contact_that_went_well_forgets_the_failures_before(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000});
+
+    world_message(world, "g/d0/lamp/set", "7", false);
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
+    assert_int_equal(peer_of(world)->failures, 1);
+    world_advance(world, 300);
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 1100);
+    let_go(world); /* looks at the failures, too */
+    world_free(world);
+}
+
+static void idle_peer_names_what_is_wrong_with_the_adapter(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000});
+    struct event adapter = {.type = EVENT_ADAPTER,
+                            .adapter_info = {.adapter = ADAPTER_1, .name = "hci0"}};
+    struct event down = {.type = EVENT_BLUEZ_DOWN, .bluez_down.reason = "no_bluez"};
+
+    assert_string_equal(peer_of(world)->why, "connects when it is asked for");
+    world_event(world, &adapter);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    assert_non_null(strstr(world_published(world, "g/d0/status/link"),
+                           "\"state\":\"idle\",\"reason\":\"adapter_off\""));
+    adapter.adapter_info.powered = true;
+    world_event(world, &adapter);
+    assert_string_equal(peer_of(world)->why, "connects when it is asked for");
+    world_event(world, &down);
+    assert_int_equal(peer_of(world)->reason, REASON_NO_BLUEZ);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    world_free(world);
+}
+
 static void silent_subscription_is_made_anew(void **state)
 {
     struct world *world = world_new(1);
@@ -228,6 +297,9 @@ int main(void)
         cmocka_unit_test(contact_that_takes_too_long_is_ended_and_the_next_one_tried),
         cmocka_unit_test(when_seen_connects_once_per_cooldown),
         cmocka_unit_test(sleeper_is_offline_when_its_contacts_fail_for_long),
+        cmocka_unit_test(sleeper_that_is_heard_is_available_unless_its_last_try_failed),
+        cmocka_unit_test(contact_that_went_well_forgets_the_failures_before),
+        cmocka_unit_test(idle_peer_names_what_is_wrong_with_the_adapter),
         cmocka_unit_test(silent_subscription_is_made_anew),
         cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
     };
