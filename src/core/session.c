@@ -183,7 +183,8 @@ static void link_lost(struct peer *peer)
     peer->retry_us = 0;
     peer_forget_link(peer);
     peer->blind_us = 0; /* a known peer: try at once */
-    peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST, "the link was lost");
+    peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST,
+                     "the link was lost; trying to reach it again");
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         peer->sightings[i].heard_us = 0; /* what was heard before the link says nothing now */
 }
@@ -300,12 +301,34 @@ void peer_resolve_result(struct peer *peer, const struct event *event)
         peer_disconnect(peer, REASON_GATT_MISSING, true, true, outcome.why);
         return;
     }
-    if (outcome.missing)
-        actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "%s (%zu of %zu)",
-                    outcome.why, outcome.missing, peer->n_entries);
+    if (outcome.missing && outcome.missing != peer->missing_said)
+        actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
+                    "%s (missing: %zu of %zu)", outcome.why, outcome.missing, peer->n_entries);
+    peer->missing_said = outcome.missing;
     peer->configuring = 0;
     peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing");
     subscribe_next(peer);
+}
+
+static void say_online(struct peer *peer)
+{
+    const struct entry *missing = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < peer->n_entries; i++)
+        if (peer->entries[i].missing) {
+            missing = missing ? missing : &peer->entries[i];
+            n++;
+        }
+    if (n > 1)
+        peer_enter_state(peer, PEER_STATE_ONLINE, REASON_GATT_MISSING,
+                         "connected, but without %s and %zu more: %s", missing->settings->id, n - 1,
+                         missing->missing);
+    else if (missing)
+        peer_enter_state(peer, PEER_STATE_ONLINE, REASON_GATT_MISSING,
+                         "connected, but without %s: %s", missing->settings->id, missing->missing);
+    else
+        peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
 }
 
 static void online(struct peer *peer)
@@ -313,7 +336,7 @@ static void online(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     char took[32];
 
-    peer_enter_state(peer, PEER_STATE_ONLINE, REASON_OK, "connected and subscribed");
+    say_online(peer);
     peer->wait_op = 0;
     peer->configured = true;
     if (peer->online_us) { /* only subscribed again: the link is the same */
@@ -329,7 +352,7 @@ static void online(struct peer *peer)
     peer->reconnects++;
     peer->attempts = 0;
     contact_online(peer);
-    status_event(gateway, "connected", peer, "ok", "connected and subscribed");
+    status_event(gateway, "connected", peer, reason_name(peer->reason), peer->why);
     for (uint32_t i = 0; i < peer->n_entries; i++) {
         struct entry *entry = &peer->entries[i];
 
@@ -424,7 +447,8 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         source->subscribed = true;
     } else if (result->status == BT_STATUS_NOT_SUPPORTED) {
         for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
-            peer->entries[i].missing = "the peer offers no notifications for it";
+            if (peer->entries[i].settings->subscribe)
+                peer->entries[i].missing = "the peer offers no notifications for it";
         actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                     "%s offers neither notify nor indicate: it cannot be subscribed", id);
         source->wanted = false;

@@ -256,6 +256,7 @@ struct peer {
     uint64_t cache_cleared_us; /* 0: never */
     bool clear_cache;          /* once disconnected */
     uint64_t reconnects;
+    size_t missing_said; /* characteristics that this peer lacks, as logged last */
 
     struct entry *entries; /* owned */
     size_t n_entries;

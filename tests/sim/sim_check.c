@@ -135,8 +135,12 @@ static void check_online(struct sim *sim, size_t i)
     const struct sim_object *object = sim_object_of_id(sim, peer->device);
     const struct device_settings *settings = &sim->settings.devices[i];
 
-    if (peer->reason != REASON_OK)
-        sim_fail(sim, "d%zu is online for the reason %s", i, reason_name(peer->reason));
+    bool missing = false;
+    for (size_t e = 0; e < settings->n_characteristics; e++)
+        missing |= peer->entries[e].missing != NULL;
+    if (peer->reason != (missing ? REASON_GATT_MISSING : REASON_OK))
+        sim_fail(sim, "d%zu is online for the reason %s (%s)", i, reason_name(peer->reason),
+                 peer->why);
     if (!object || !object->connected || !object->told_resolved) {
         sim_fail(sim, "d%zu is online without a link", i);
         return;
