@@ -377,10 +377,8 @@ static void bluez_up(struct gateway *gateway, const struct event *event)
 static void bluez_down(struct gateway *gateway, const struct event *event)
 {
     const char *reason = event->bluez_down.reason ? event->bluez_down.reason : "";
+    bool was_up = gateway->bluez_up || gateway->bluez_reason == REASON_STARTING;
 
-    if (gateway->bluez_up || gateway->bluez_reason == REASON_STARTING)
-        actions_log(gateway->actions, LOG_LEVEL_WARNING, "bluez", "lost: %s",
-                    event->bluez_down.text ? event->bluez_down.text : reason);
     gateway->bluez_up = false;
     gateway->bluez_reason = strcmp(reason, "access_denied") == 0 ? REASON_ACCESS_DENIED
                             : strcmp(reason, "no_bus") == 0      ? REASON_NO_BUS
@@ -389,6 +387,12 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
              event->bluez_down.text ? event->bluez_down.text : "");
     adapter_all_gone(gateway);
     gateway->bridge_dirty = true;
+    if (was_up && !gateway->stopping) {
+        char why[160];
+        enum reason trouble = adapter_trouble(gateway, why, sizeof(why));
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, "bluez", "%s%s; waiting for it", why,
+                    trouble == REASON_NO_BUS ? " (in a container: mount /run/dbus)" : "");
+    }
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_bluez_down(gateway->peers[i]);
 }

@@ -440,6 +440,23 @@ static void service_manager_is_told_in_a_sentence_what_is_missing(void **state)
     world_free(world);
 }
 
+static void lost_bluez_is_logged_once_with_what_to_do(void **state)
+{
+    struct world *world = world_new(1);
+    struct event down = {.type = EVENT_BLUEZ_DOWN, .bluez_down.reason = "no_bus"};
+    size_t n = 0;
+
+    world_start(world);
+    world_event(world, &down);
+    world_event(world, &down);
+    for (size_t i = 0; i < world->n_seen; i++)
+        n += world->seen[i].type == ACTION_LOG &&
+             strstr(world->seen[i].log.text, "no connection to the D-Bus system bus (in a "
+                                             "container: mount /run/dbus); waiting for it");
+    assert_int_equal(n, 1);
+    world_free(world);
+}
+
 static void disabled_device_is_left_alone(void **state)
 {
     struct world *world = world_new(1);
@@ -481,6 +498,7 @@ int main(void)
         cmocka_unit_test(stop_says_goodbye_and_quits),
         cmocka_unit_test(stop_does_not_wait_for_a_broker_that_is_slow),
         cmocka_unit_test(service_manager_is_told_in_a_sentence_what_is_missing),
+        cmocka_unit_test(lost_bluez_is_logged_once_with_what_to_do),
         cmocka_unit_test(disabled_device_is_left_alone),
     };
 
