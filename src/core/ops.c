@@ -75,7 +75,7 @@ static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const 
         return;
     }
     if (peer->state != PEER_STATE_ONLINE && (!command || !wait_ms)) {
-        command_answer_error(gateway, command, "not_connected", 0, "%s", peer->why);
+        command_answer_error(gateway, command, "not_connected", 0, "not connected: %s", peer->why);
         return;
     }
     if (peer->n_ops >= OPS_MAX) {
@@ -105,7 +105,7 @@ void ops_read(struct peer *peer, uint32_t entry, struct command *command)
 {
     /* a poll that is already waiting need not wait twice */
     for (struct gatt_op *op = peer->ops; !command && op; op = op->next)
-        if (op->kind == OP_KIND_READ && op->entry == entry && !op->command)
+        if (op->kind == OP_KIND_READ && op->entry == entry && !op->command && !op->step)
             return;
     enqueue(peer, OP_KIND_READ, entry, NULL, 0, command);
 }
@@ -229,6 +229,10 @@ static void issue(struct peer *peer, struct gatt_op *op)
     action->op = (struct op){peer->index, peer->generation, op->id};
     action->adapter = peer->adapter;
     action->device = peer->device;
+    if (!op->read_back) {
+        peer->echo.entry = op->kind == OP_KIND_WRITE && !op->step ? op->entry : NO_ENTRY;
+        peer->echo.notified = false;
+    }
     if (op->kind == OP_KIND_READ) {
         action->read.handle = source->handle;
         return;
@@ -313,11 +317,15 @@ static void wrote(struct peer *peer, struct gatt_op *op)
     /* What the peer made of it is what counts: read it back, or wait for its notification. */
     if (op->flags & GATT_FLAG_READ && entry->settings->readable) {
         struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
-        if (back)
+        if (back) {
+            back->read_back = true;
             prepend(peer, back);
+        }
     } else if (!notified && !entry->settings->n_messages) { /* messages are what comes back */
         publish_value(peer, op->entry, op->data, length, true);
     }
+    if (!peer->ops || !peer->ops->read_back)
+        peer->echo.entry = NO_ENTRY;
 }
 
 static void refused(struct peer *peer, struct gatt_op *op, const struct bt_result *result)
@@ -345,7 +353,11 @@ void ops_result(struct peer *peer, const struct event *event)
         refused(peer, op, &event->result);
     } else if (op->kind == OP_KIND_READ) {
         peer->gateway->counts.reads++;
-        publish_value(peer, op->entry, event->read.data, event->read.length, false);
+        if (!op->read_back ||
+            !publish_is_echo(peer, op->entry, event->read.data, event->read.length))
+            publish_value(peer, op->entry, event->read.data, event->read.length, false);
+        if (op->read_back)
+            peer->echo.entry = NO_ENTRY;
         answer_value(peer, op, publish_entry(peer, op->entry, event->read.data, event->read.length),
                      event->read.data, event->read.length);
     } else if (op->sent + packet_length(peer, op) < op->length) {
@@ -433,8 +445,12 @@ void ops_timer(struct peer *peer)
         if (op->queue_us <= now) {
             *link = op->next;
             peer->n_ops--;
-            command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0, "%s",
-                                 peer->state == PEER_STATE_ONLINE ? "it was too busy" : peer->why);
+            if (peer->state == PEER_STATE_ONLINE)
+                command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0,
+                                     "the device was too busy");
+            else
+                command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0,
+                                     "no link in time: %s", peer->why);
             op_free(op);
             continue;
         }

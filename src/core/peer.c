@@ -135,6 +135,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
     *peer = (struct peer){.gateway = gateway, .index = index, .settings = settings};
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
+    peer->echo.entry = NO_ENTRY;
     peer->poll_due_us = peer->keep_alive_due_us = TIME_NEVER;
     peer->state = peer->shown = PEER_STATE_DISABLED;
     peer->reason = REASON_STARTING;
@@ -339,6 +340,7 @@ void peer_forget_link(struct peer *peer)
     peer->wait_op = 0;
     peer->mtu = 0;
     contact_link_ended(peer);
+    peer->echo.entry = NO_ENTRY;
     peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
     for (uint32_t i = 0; i < peer->n_entries; i++) {

@@ -184,6 +184,16 @@ static void feed(struct peer *peer, uint32_t index, const uint8_t *data, size_t 
     count_drops(peer, entry, &before);
 }
 
+/* FNV-1a, 64 bits */
+static uint64_t hash(const uint8_t *data, size_t length)
+{
+    uint64_t value = 0xcbf29ce484222325;
+
+    for (size_t i = 0; i < length; i++)
+        value = (value ^ data[i]) * 0x100000001b3;
+    return value;
+}
+
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length)
 {
     peer->value_us = peer->gateway->now.mono_us;
@@ -195,7 +205,18 @@ void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, siz
             feed(peer, i, data, length);
         else
             publish_value(peer, i, data, length, false);
+        if (i == peer->echo.entry) {
+            peer->echo.notified = true;
+            peer->echo.hash = hash(data, length);
+        }
     }
+}
+
+/* Where the peer notifies a value that was written, reading it back tells nothing new. */
+bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length)
+{
+    return entry == peer->echo.entry && peer->echo.notified &&
+           peer->echo.hash == hash(data, length);
 }
 
 void publish_reset(struct peer *peer, uint32_t source)

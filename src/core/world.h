@@ -165,6 +165,7 @@ struct entry {
 };
 
 #define NO_SOURCE UINT32_MAX
+#define NO_ENTRY  UINT32_MAX
 
 /* One characteristic at the peer, shared by all entries that name it. */
 struct source {
@@ -188,6 +189,7 @@ struct gatt_op {
     bool publish_assumed;    /* a write that nothing reads back */
     bool response;           /* decided when it runs */
     uint16_t flags;          /* of the characteristic when it ran */
+    bool read_back;          /* of what was just written */
     uint64_t queue_us;       /* must have started by then; TIME_NEVER */
     uint64_t deadline_us;    /* must have ended by then */
     size_t length;
@@ -264,6 +266,14 @@ struct peer {
     struct gatt_op *ops;    /* owned; waiting, first in first out */
     size_t n_ops;
     struct gatt_op *op; /* owned; running */
+
+    /* A value that was written comes back twice where the peer notifies it and it is read back:
+     * told apart here, so that it is published once. */
+    struct {
+        uint32_t entry; /* written, and not yet read back; NO_ENTRY: none */
+        bool notified;  /* ... but notified meanwhile, */
+        uint64_t hash;  /* with this value */
+    } echo;
 
     /* peers that are not held all the time */
     bool contact;              /* one is going on */
@@ -510,11 +520,12 @@ const char *command_explain_status(enum command_kind kind, const struct bt_resul
 /* publish.c */
 /* the entry that a whole value of this one is published as: itself, or one of its messages;
  * NO_ENTRY when it fits none */
-#define NO_ENTRY UINT32_MAX
 uint32_t publish_entry(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length);
 /* a whole value: no frames are looked for */
 void publish_value(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                    bool assumed);
+/* what is read back was notified, and so published, already */
+bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length);
 /* all entries of a source */
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length);
 /* a source's notifications have ended or have a hole: what there is of a frame is dropped */
