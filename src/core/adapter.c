@@ -214,10 +214,9 @@ static void scan_ask(struct gateway *gateway, struct adapter *adapter, bool on)
 /* a Connect to a peer that was heard is on its way */
 static bool wants_quiet(const struct gateway *gateway, const struct adapter *adapter)
 {
-    if (adapter->connector == NO_PEER)
-        return false;
-    const struct peer *holder = gateway->peers[adapter->connector];
-    return holder->state == PEER_STATE_CONNECTING && !holder->blind;
+    const struct peer *holder = gateway_peer_at(gateway, adapter->connector);
+
+    return holder && holder->state == PEER_STATE_CONNECTING && !holder->blind;
 }
 
 /* A start that is not yet answered cannot be stopped: the stop would overtake it. */
@@ -363,7 +362,7 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
 
 static void connect_next(struct gateway *gateway, struct adapter *adapter)
 {
-    struct peer *holder = adapter->connector == NO_PEER ? NULL : gateway->peers[adapter->connector];
+    struct peer *holder = gateway_peer_at(gateway, adapter->connector);
     bool full =
         adapter_count_links(gateway, adapter->id) >= gateway->settings->bluetooth.connections;
     struct peer *heard = next_peer(gateway, adapter->id, true);

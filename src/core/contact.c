@@ -208,7 +208,7 @@ static void timer_silence(struct peer *peer)
 
     if (!peer->settings->silence_ms || peer->state != PEER_STATE_ONLINE)
         return;
-    for (size_t i = 0; i < peer->n_entries; i++)
+    for (size_t i = 0; i < peer->n_sources; i++)
         subscribed |= peer->sources[i].subscribed;
     uint64_t due = peer->value_us + MS_TO_US(peer->settings->silence_ms);
     if (!subscribed)

@@ -8,25 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
-
-struct device_key {
-    uint32_t device;
-    struct peer *peer; /* borrowed */
-    UT_hash_handle hh;
-};
-
-struct address_key {
-    struct bt_address address;
-    struct peer *peer; /* borrowed */
-    UT_hash_handle hh;
-};
-
-struct id_key {
-    const char *id;    /* borrowed from the settings */
-    struct peer *peer; /* borrowed */
-    UT_hash_handle hh;
-};
 
 /* ---- time and chance ---- */
 
@@ -65,79 +46,6 @@ uint32_t gateway_next_op(struct gateway *gateway)
     return gateway->op_ids;
 }
 
-/* ---- finding peers ---- */
-
-struct peer *gateway_find_peer(struct gateway *gateway, const char *id, size_t length)
-{
-    struct id_key *key;
-
-    HASH_FIND(hh, gateway->ids, id, length, key);
-    return key ? key->peer : NULL;
-}
-
-struct peer *gateway_peer_of_device(struct gateway *gateway, uint32_t device)
-{
-    struct device_key *key;
-
-    HASH_FIND(hh, gateway->devices, &device, sizeof(device), key);
-    return key ? key->peer : NULL;
-}
-
-int gateway_add_device(struct gateway *gateway, uint32_t device, struct peer *peer)
-{
-    struct device_key *key = calloc(1, sizeof(*key));
-
-    if (!key)
-        return -ENOMEM;
-    key->device = device;
-    key->peer = peer;
-    HASH_ADD(hh, gateway->devices, device, sizeof(key->device), key);
-    return 0;
-}
-
-void gateway_remove_device(struct gateway *gateway, uint32_t device)
-{
-    struct device_key *key;
-
-    HASH_FIND(hh, gateway->devices, &device, sizeof(device), key);
-    if (key) {
-        HASH_DEL(gateway->devices, key);
-        free(key);
-    }
-}
-
-struct peer *gateway_peer_of_address(struct gateway *gateway, const struct bt_address *address)
-{
-    struct address_key *key;
-
-    HASH_FIND(hh, gateway->addresses, address->b, sizeof(address->b), key);
-    return key ? key->peer : NULL;
-}
-
-int gateway_add_address(struct gateway *gateway, struct peer *peer)
-{
-    struct address_key *key = calloc(1, sizeof(*key));
-
-    if (!key)
-        return -ENOMEM;
-    key->address = peer->address;
-    key->peer = peer;
-    HASH_ADD(hh, gateway->addresses, address, sizeof(key->address), key);
-    return 0;
-}
-
-static int add_id(struct gateway *gateway, struct peer *peer)
-{
-    struct id_key *key = calloc(1, sizeof(*key));
-
-    if (!key)
-        return -ENOMEM;
-    key->id = peer->settings->id;
-    key->peer = peer;
-    HASH_ADD_KEYPTR(hh, gateway->ids, key->id, strlen(key->id), key);
-    return 0;
-}
-
 /* ---- life ---- */
 
 static int topics_init(struct gateway *gateway)
@@ -153,38 +61,6 @@ static int topics_init(struct gateway *gateway)
                    gateway->topic_health && gateway->topic_event
                ? 0
                : -ENOMEM;
-}
-
-static int peers_init(struct gateway *gateway)
-{
-    const struct settings *settings = gateway->settings;
-    int r;
-
-    gateway->peers = calloc(MAX_OF(settings->n_devices, (size_t)1), sizeof(*gateway->peers));
-    if (!gateway->peers)
-        return -ENOMEM;
-    for (size_t i = 0; i < settings->n_devices; i++) {
-        struct peer *peer = calloc(1, sizeof(*peer));
-
-        if (!peer)
-            return -ENOMEM;
-        gateway->peers[i] = peer;
-        gateway->n_peers = i + 1; /* what gateway_free() has to undo, also half done */
-        r = peer_init(peer, gateway, (uint32_t)i, &settings->devices[i]);
-        if (r < 0)
-            return r;
-        r = add_id(gateway, peer);
-        if (r < 0)
-            return r;
-        if (peer->bound) {
-            r = gateway_add_address(gateway, peer);
-            if (r < 0)
-                return r;
-        } else if (peer->settings->enabled) {
-            gateway->n_unbound++;
-        }
-    }
-    return 0;
 }
 
 int gateway_new(const struct gateway_options *options, struct gateway **ret_gateway)
@@ -222,29 +98,9 @@ int gateway_new(const struct gateway_options *options, struct gateway **ret_gate
 
 struct gateway *gateway_free(struct gateway *gateway)
 {
-    struct device_key *device, *next_device;
-    struct address_key *address, *next_address;
-    struct id_key *id, *next_id;
-
     if (!gateway)
         return NULL;
-    HASH_ITER (hh, gateway->devices, device, next_device) {
-        HASH_DEL(gateway->devices, device);
-        free(device);
-    }
-    HASH_ITER (hh, gateway->addresses, address, next_address) {
-        HASH_DEL(gateway->addresses, address);
-        free(address);
-    }
-    HASH_ITER (hh, gateway->ids, id, next_id) {
-        HASH_DEL(gateway->ids, id);
-        free(id);
-    }
-    for (size_t i = 0; i < gateway->n_peers; i++) {
-        peer_done(gateway->peers[i]);
-        free(gateway->peers[i]);
-    }
-    free(gateway->peers);
+    peers_done(gateway);
     outbox_free(gateway->outbox);
     strbuf_done(&gateway->payload);
     free(gateway->topic_status);
@@ -459,10 +315,9 @@ static void link(struct gateway *gateway, const struct event *event)
 
 static void value(struct gateway *gateway, const struct event *event)
 {
-    if (event->value.peer >= gateway->n_peers)
-        return;
-    struct peer *peer = gateway->peers[event->value.peer];
-    if (event->value.source >= peer->n_entries || !event->value.subscription ||
+    struct peer *peer = gateway_peer_at(gateway, event->value.peer);
+
+    if (!peer || event->value.source >= peer->n_sources || !event->value.subscription ||
         peer->sources[event->value.source].subscription != event->value.subscription) {
         gateway->counts.stale_answers++;
         return;
@@ -474,9 +329,10 @@ static void value(struct gateway *gateway, const struct event *event)
 /* The peer an answer belongs to, or NULL when it comes too late. */
 static struct peer *answered(struct gateway *gateway, const struct event *event)
 {
-    if (event->op.peer < gateway->n_peers &&
-        gateway->peers[event->op.peer]->generation == event->op.generation)
-        return gateway->peers[event->op.peer];
+    struct peer *peer = gateway_peer_at(gateway, event->op.peer);
+
+    if (peer && peer->generation == event->op.generation)
+        return peer;
     gateway->counts.stale_answers++;
     return NULL;
 }
@@ -582,8 +438,9 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_REMOVE_RESULT: break; /* DEVICE_GONE tells what counts */
     case EVENT_VALUE: value(gateway, event); break;
     case EVENT_SUBSCRIPTION_LOST:
-        if (event->value.peer < gateway->n_peers)
-            peer_subscription_lost(gateway->peers[event->value.peer], event);
+        peer = gateway_peer_at(gateway, event->value.peer);
+        if (peer)
+            peer_subscription_lost(peer, event);
         break;
     case EVENT_SERVICES_CHANGED:
         peer = gateway_peer_of_device(gateway, event->device);

@@ -156,6 +156,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
     size_t n = MAX_OF(settings->n_characteristics, (size_t)1);
     peer->entries = calloc(n, sizeof(*peer->entries));
     peer->sources = calloc(n, sizeof(*peer->sources));
+    peer->n_sources = n;
     if (!peer->topic_availability || !peer->topic_link || !peer->log_area || !peer->entries ||
         !peer->sources)
         return -ENOMEM;
@@ -343,12 +344,13 @@ void peer_forget_link(struct peer *peer)
     peer->echo.entry = NO_ENTRY;
     peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
-    for (uint32_t i = 0; i < peer->n_entries; i++) {
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
         peer->sources[i].subscribed = false;
         publish_reset(peer, i);
+    }
+    for (size_t i = 0; i < peer->n_entries; i++)
         if (peer->settings->connection.mode == CONNECTION_MODE_PERSISTENT)
             peer->entries[i].read_due_us = TIME_NEVER;
-    }
     ops_link_lost(peer);
     peer->gateway->schedule = true;
 }

@@ -93,13 +93,13 @@ static uint32_t source_for(struct peer *peer, uint16_t handle)
 {
     uint32_t unused = NO_SOURCE;
 
-    for (uint32_t i = 0; i < peer->n_entries; i++) {
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
         if (peer->sources[i].handle == handle)
             return i;
         if (!peer->sources[i].handle && unused == NO_SOURCE)
             unused = i;
     }
-    if (unused != NO_SOURCE) /* as many sources as entries: there is always one */
+    if (unused != NO_SOURCE) /* at least as many sources as entries: there is always one */
         peer->sources[unused] = (struct source){.handle = handle, .first_entry = NO_SOURCE};
     return unused;
 }
@@ -108,7 +108,7 @@ static uint32_t source_for(struct peer *peer, uint16_t handle)
 static void forget_unused(struct peer *peer, const struct gatt_characteristic *const *found,
                           const struct gatt_characteristic *list, size_t n)
 {
-    for (uint32_t i = 0; i < peer->n_entries; i++) {
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
         struct source *source = &peer->sources[i];
         bool needed = false, exists = false;
 
@@ -138,7 +138,7 @@ static void attach(struct peer *peer, uint32_t entry, const struct gatt_characte
     uint32_t index = source_for(peer, found->handle);
 
     if (index == NO_SOURCE)
-        return; /* cannot be: there are as many sources as entries */
+        return; /* cannot be: there are at least as many sources as entries */
     struct source *source = &peer->sources[index];
     uint32_t *link = &source->first_entry;
     while (*link != NO_SOURCE)

@@ -403,7 +403,7 @@ static void subscribe(struct peer *peer)
 
 static void subscribe_next(struct peer *peer)
 {
-    for (; peer->configuring < peer->n_entries; peer->configuring++)
+    for (; peer->configuring < peer->n_sources; peer->configuring++)
         if (is_to_subscribe(&peer->sources[peer->configuring]) &&
             !step_subscribes_later(peer, peer->configuring)) {
             subscribe(peer);
@@ -472,7 +472,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
 
 void peer_subscription_lost(struct peer *peer, const struct event *event)
 {
-    if (event->value.source >= peer->n_entries)
+    if (event->value.source >= peer->n_sources)
         return;
     struct source *source = &peer->sources[event->value.source];
     if (!source->subscription || source->subscription != event->value.subscription)
@@ -503,7 +503,7 @@ void peer_services_changed(struct peer *peer)
     actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area,
                 "its services changed: looking again");
     peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
-    for (uint32_t i = 0; i < peer->n_entries; i++) {
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
         peer->sources[i].subscribed = false;
         publish_reset(peer, i);
     }

@@ -46,7 +46,7 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device)
             return;
-    for (size_t i = 0; i < peer->n_entries; i++)
+    for (size_t i = 0; i < peer->n_sources; i++)
         peer->sources[i].subscription = 0;
 }
 
@@ -138,8 +138,7 @@ void peer_bind(struct peer *peer)
     }
     peer->address = info.address;
     peer->address_type = info.address_type;
-    if (gateway_add_address(gateway, peer) < 0)
-        return;
+    gateway_add_address(gateway, peer);
     peer->bound = true;
     gateway->n_unbound--;
     bt_address_format(&peer->address, address);

@@ -5,6 +5,7 @@
  * Who does what:
  *   gateway  dispatches events, talks to the broker's side, announces, stops
  *   adapter  which adapter is used, power, scanning, and the connector: who connects next
+ *   peers    the list of them: made, found, freed
  *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
  *   contact  peers that are not held all the time: when, and how long
  *   ops      a peer's queue of GATT reads and writes, one at a time
@@ -198,9 +199,11 @@ struct gatt_op {
 };
 
 struct peer {
-    struct gateway *gateway; /* borrowed */
-    uint32_t index;
+    struct gateway *gateway;                /* borrowed */
+    uint32_t index;                         /* its place: how actions and answers name it */
     const struct device_settings *settings; /* borrowed */
+    struct id_key *id_key;                  /* owned */
+    struct address_key *address_key;        /* owned */
     char *topic_availability, *topic_link;  /* owned */
     char *log_area;                         /* owned: "peer kitchen" */
 
@@ -262,7 +265,8 @@ struct peer {
 
     struct entry *entries; /* owned */
     size_t n_entries;
-    struct source *sources; /* owned; as many as entries */
+    struct source *sources; /* owned */
+    size_t n_sources;       /* at least as many as entries */
     struct gatt_op *ops;    /* owned; waiting, first in first out */
     size_t n_ops;
     struct gatt_op *op; /* owned; running */
@@ -338,8 +342,10 @@ struct gateway {
     bool bridge_dirty; /* info or devices changed */
     bool schedule;     /* somebody's chance to connect changed */
 
-    struct peer **peers; /* owned, and each of them; a peer's place is its index */
+    struct peer **peers; /* owned, and each of them; in the file's order */
     size_t n_peers;
+    struct peer **places; /* owned; the same by their `index`, which they keep; NULL: free */
+    size_t n_places;
     size_t n_unbound;              /* enabled ones that have no address yet */
     struct device_key *devices;    /* owned: objects of our peers by number */
     struct address_key *addresses; /* owned: bound peers by address */
@@ -369,12 +375,29 @@ uint32_t gateway_next_op(struct gateway *gateway);
 /* queues a message and sends what may go; a failure is counted */
 void gateway_put(struct gateway *gateway, const struct outbox_put *put);
 void gateway_pump(struct gateway *gateway);
+
+/* peers.c */
+MUST_CHECK
+int peers_init(struct gateway *gateway);
+void peers_done(struct gateway *gateway);
+MUST_CHECK
+int peer_new(struct gateway *gateway, const struct device_settings *settings,
+             struct peer **ret_peer); /* in no place yet */
+struct peer *peer_free(struct peer *peer);
+/* into the lists of ids and addresses, too */
+void gateway_place_peer(struct gateway *gateway, struct peer *peer, uint32_t index);
+void gateway_count_unbound(struct gateway *gateway);
 struct peer *gateway_find_peer(struct gateway *gateway, const char *id, size_t length);
+struct peer *gateway_peer_at(const struct gateway *gateway, uint32_t index); /* or NULL */
 struct peer *gateway_peer_of_device(struct gateway *gateway, uint32_t device);
+MUST_CHECK
 int gateway_add_device(struct gateway *gateway, uint32_t device, struct peer *peer);
 void gateway_remove_device(struct gateway *gateway, uint32_t device);
 struct peer *gateway_peer_of_address(struct gateway *gateway, const struct bt_address *address);
-int gateway_add_address(struct gateway *gateway, struct peer *peer);
+void gateway_add_address(struct gateway *gateway, struct peer *peer);
+void gateway_remove_address(struct gateway *gateway, struct peer *peer);
+void gateway_add_id(struct gateway *gateway, struct peer *peer);
+void gateway_remove_id(struct gateway *gateway, struct peer *peer);
 
 /* adapter.c */
 struct adapter *adapter_find(struct gateway *gateway, uint32_t id);
