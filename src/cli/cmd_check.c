@@ -448,6 +448,8 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
     struct strbuf topic = STRBUF_INIT;
 
     strbuf_printf(out, "\n%s%s", device->id, device->enabled ? "" : " (not enabled)");
+    if (device->gateway)
+        strbuf_printf(out, " (only by gateway %s)", device->gateway);
     if (device->name)
         strbuf_printf(out, "   %s", device->name);
     if (device->area)

@@ -172,7 +172,7 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
                 MAX_OF(event->broker_up.window_qos0, 1u));
     for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
-        if (router_subscribe(gateway, gateway->peers[i]) < 0)
+        if (gateway->peers[i]->speaks && router_subscribe(gateway, gateway->peers[i]) < 0)
             gateway->counts.rejected++;
     announce(gateway);
 }
@@ -275,7 +275,8 @@ static void device(struct gateway *gateway, const struct device_info *info)
         return;
     for (size_t i = 0; i < gateway->n_peers; i++) {
         peer = gateway->peers[i];
-        if (!peer->bound && peer->settings->enabled && match_device(&peer->settings->match, info)) {
+        if (!peer->bound && peer->ours && peer->settings->enabled &&
+            match_device(&peer->settings->match, info)) {
             peer_offer(peer, info);
             return;
         }

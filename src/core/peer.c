@@ -57,6 +57,7 @@ static const char *const reason_names[] = {
     [REASON_CONTACT_TIMEOUT] = "contact_timeout",
     [REASON_SILENT] = "silent",
     [REASON_ON_CONNECT_FAILED] = "on_connect_failed",
+    [REASON_BOUND_ELSEWHERE] = "bound_elsewhere",
 };
 
 const char *peer_state_name(enum peer_state state)
@@ -137,6 +138,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
     peer->echo.entry = NO_ENTRY;
     peer->poll_due_us = peer->keep_alive_due_us = TIME_NEVER;
+    claim_init(peer);
     peer->state = peer->shown = PEER_STATE_DISABLED;
     peer->reason = REASON_STARTING;
     snprintf(peer->why, sizeof(peer->why), "the gateway is starting");
@@ -196,6 +198,10 @@ void peer_done(struct peer *peer)
 
 void peer_start(struct peer *peer)
 {
+    if (!peer->ours) {
+        claim_say(peer);
+        return;
+    }
     if (!peer->settings->enabled) {
         peer_enter_state(peer, PEER_STATE_DISABLED, REASON_DISABLED,
                          "switched off in the configuration");
@@ -567,6 +573,8 @@ void peer_stop(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
 
+    if (!peer->ours)
+        return;
     ops_cancel_all(peer, "cancelled", "the gateway is stopping");
     if (peer->device && peer->state != PEER_STATE_DISCONNECTING) {
         struct action *action = actions_add(gateway->actions, ACTION_DISCONNECT);

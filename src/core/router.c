@@ -156,7 +156,8 @@ void router_message(struct gateway *gateway, const struct event *event)
         return;
     }
     struct peer *peer = gateway_find_peer(gateway, route.device, route.device_length);
-    if (!peer) {
+    if (!peer ||
+        !peer->speaks) { /* another gateway's: it was subscribed to a moment ago, perhaps */
         gateway->counts.rejected++;
         return;
     }

@@ -149,7 +149,7 @@ void peer_bind(struct peer *peer)
 
 void peer_offer(struct peer *peer, const struct device_info *info)
 {
-    if (!peer->settings->enabled)
+    if (!peer->settings->enabled || (!peer->bound && !peer->ours))
         return;
     if (peer->bound) {
         if (!peer->settings->match.has_address_type ||

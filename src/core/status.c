@@ -127,7 +127,7 @@ static void publish_link(struct peer *peer)
 
 void status_link(struct peer *peer)
 {
-    if (!peer->link_dirty)
+    if (!peer->link_dirty || !peer->speaks)
         return;
     peer->link_dirty = false;
     publish_availability(peer);
@@ -213,6 +213,21 @@ static void characteristic(struct json_writer *w, const struct entry *entry)
     json_write_object_end(w);
 }
 
+/* those that this gateway publishes: none of a device that another one has */
+static void topics(struct json_writer *w, const struct peer *peer)
+{
+    json_write_key(w, "topics");
+    json_write_array_begin(w);
+    if (peer->ours) {
+        json_write_string(w, peer->topic_availability);
+        json_write_string(w, peer->topic_link);
+    }
+    for (size_t i = 0; peer->ours && i < peer->n_entries; i++)
+        if (!peer->entries[i].settings->n_messages) /* these publish in its place */
+            json_write_string(w, peer->entries[i].topic);
+    json_write_array_end(w);
+}
+
 /* The gateway's memory on the broker: what it publishes, per device. */
 static void devices(struct gateway *gateway)
 {
@@ -229,14 +244,8 @@ static void devices(struct gateway *gateway)
         key_string(&w, "id", peer->settings->id);
         key_string(&w, "name", peer->settings->name);
         key_string(&w, "address", peer->bound ? address : NULL);
-        json_write_key(&w, "topics");
-        json_write_array_begin(&w);
-        json_write_string(&w, peer->topic_availability);
-        json_write_string(&w, peer->topic_link);
-        for (size_t j = 0; j < peer->n_entries; j++)
-            if (!peer->entries[j].settings->n_messages) /* these publish in its place */
-                json_write_string(&w, peer->entries[j].topic);
-        json_write_array_end(&w);
+        key_string(&w, "held_by", claim_held_by(peer));
+        topics(&w, peer);
         json_write_key(&w, "characteristics");
         json_write_array_begin(&w);
         for (size_t j = 0; j < peer->n_entries; j++)
@@ -327,7 +336,7 @@ void status_sentence(struct gateway *gateway)
     for (size_t i = 0; i < gateway->n_peers; i++) {
         const struct peer *peer = gateway->peers[i];
 
-        if (!peer->settings->enabled)
+        if (!peer->settings->enabled || !peer->ours)
             continue;
         wanted++;
         online += peer->state == PEER_STATE_ONLINE;

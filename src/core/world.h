@@ -7,6 +7,7 @@
  *   adapter  which adapter is used, power, scanning, and the connector: who connects next
  *   peers    the list of them: made, found, freed
  *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
+ *   claim    which gateway has a device
  *   contact  peers that are not held all the time: when, and how long
  *   ops      a peer's queue of GATT reads and writes, one at a time
  *   step     sequences of steps: on_connect, poll, keep_alive and named commands
@@ -89,7 +90,7 @@ struct adapter {
 };
 
 enum peer_state {
-    PEER_STATE_DISABLED, /* `enabled: false`, or paused */
+    PEER_STATE_DISABLED, /* `enabled: false`, paused, or another gateway's */
     PEER_STATE_ABSENT,   /* not heard; may last for ever */
     PEER_STATE_READY,    /* waits for the connector or a free link; may last for ever */
     PEER_STATE_BACKOFF,  /* until retry_us */
@@ -135,6 +136,7 @@ enum reason {
     REASON_CONTACT_TIMEOUT,
     REASON_SILENT,
     REASON_ON_CONNECT_FAILED,
+    REASON_BOUND_ELSEWHERE, /* `gateway:` names another */
 };
 
 /* A peer's object at one adapter. */
@@ -206,6 +208,10 @@ struct peer {
     struct address_key *address_key;        /* owned */
     char *topic_availability, *topic_link;  /* owned */
     char *log_area;                         /* owned: "peer kitchen" */
+
+    /* Whose it is; see claim.c. Of a peer that is not ours nothing is done and nothing said. */
+    bool ours;   /* may be connected */
+    bool speaks; /* its topics may be published, its commands are carried out */
 
     enum peer_state state;
     enum peer_state shown; /* to the outside */
@@ -466,6 +472,12 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting);
 void peer_bind(struct peer *peer); /* the best candidate it is */
 /* the best sighting for a connection; heard only, or any object */
 const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard);
+
+/* claim.c */
+void claim_init(struct peer *peer);
+void claim_say(struct peer *peer); /* the state and the words of a peer that is not ours */
+/* the gateway that has it, or NULL: we, or nobody */
+const char *claim_held_by(const struct peer *peer);
 
 /* contact.c */
 void contact_start(struct peer *peer);

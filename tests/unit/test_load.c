@@ -230,6 +230,7 @@ static void what_is_not_given_has_its_documented_default(void **state)
     assert_int_equal(d->reconnect_min_ms, 250);
     assert_int_equal(d->reconnect_max_ms, 60000);
     assert_int_equal(d->queue_timeout_ms, 10000);
+    assert_null(d->gateway);
     assert_false(d->match.has_address || d->match.has_min_rssi || d->match.has_manufacturer);
     assert_int_equal(c->qos, 1);
     assert_true(c->retain && c->readable && c->subscribe);
@@ -256,6 +257,7 @@ static void what_is_given_arrives(void **state)
         "      min_rssi: -80}\n"
         "    enabled: false\n"
         "    queue_timeout: 0\n"
+        "    gateway: garage\n"
         "    reconnect: {min: 1s, max: 5m}\n"
         "    characteristics:\n"
         "      c: {name: C, service: 0x180F, uuid: 0x2A19, handle: 0x2a, has: [notify, write], "
@@ -292,6 +294,7 @@ static void what_is_given_arrives(void **state)
     assert_true(d->match.has_address && d->match.has_min_rssi && d->match.has_manufacturer);
     assert_false(d->enabled);
     assert_int_equal(d->queue_timeout_ms, 0);
+    assert_string_equal(d->gateway, "garage");
     assert_int_equal(d->reconnect_max_ms, 300000);
     assert_int_equal(c->handle, 42);
     assert_int_equal(c->has_flags, GATT_FLAG_NOTIFY | GATT_FLAG_WRITE);
