@@ -174,6 +174,7 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
         if (gateway->peers[i]->speaks && router_subscribe(gateway, gateway->peers[i]) < 0)
             gateway->counts.rejected++;
+    broker_ask_memory(gateway);
     announce(gateway);
 }
 
@@ -185,36 +186,17 @@ static void broker_down(struct gateway *gateway, const struct event *event)
     char why[sizeof(gateway->broker_text)];
 
     snprintf(why, sizeof(why), "%s", text ? text : "");
+    if (gateway->broker_up)
+        broker_lost(gateway, why, sizeof(why));
+    else
+        outbox_forgive(gateway->outbox); /* when it comes it may be another one */
     /* attempt after attempt fails for the same reason: that is told once */
     if (gateway->broker_up || strcmp(why, gateway->broker_text) != 0)
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
                     "not connected to %s: %s; trying again", gateway->settings->mqtt.url, why);
-    if (gateway->broker_up)
-        outbox_reset(gateway->outbox);
     gateway->broker_up = false;
     memcpy(gateway->broker_text, why, sizeof(why));
     gateway->sentence_dirty = true;
-}
-
-static void published(struct gateway *gateway, const struct event *event)
-{
-    if (!outbox_done(gateway->outbox, event->published.token))
-        gateway->counts.stale_answers++;
-    else if (!event->published.ok) {
-        gateway->counts.rejected++;
-        actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
-                    "the broker refused a message (reason %d)", event->published.code);
-    }
-}
-
-static void topic_subscribed(struct gateway *gateway, const struct event *event)
-{
-    if (!event->topic_subscribed.ok)
-        actions_log(
-            gateway->actions, LOG_LEVEL_WARNING, "mqtt",
-            "the broker refuses the subscription to %s (reason %d): commands to it will not "
-            "arrive",
-            event->topic_subscribed.filter, event->topic_subscribed.code);
 }
 
 /* ---- BlueZ ---- */
@@ -404,6 +386,7 @@ static void timer(struct gateway *gateway)
         step_timer(gateway->peers[i]);
     }
     if (gateway->health_us <= gateway->now.mono_us) {
+        broker_tell_more(gateway);
         if (gateway->broker_up && !gateway->stopping)
             status_health(gateway);
         gateway->health_us = gateway_in(gateway, HEALTH_MS);
@@ -450,9 +433,12 @@ static void dispatch(struct gateway *gateway, const struct event *event)
         break;
     case EVENT_BROKER_UP: broker_up(gateway, event); break;
     case EVENT_BROKER_DOWN: broker_down(gateway, event); break;
-    case EVENT_PUBLISHED: published(gateway, event); break;
-    case EVENT_TOPIC_SUBSCRIBED: topic_subscribed(gateway, event); break;
-    case EVENT_MESSAGE: router_message(gateway, event); break;
+    case EVENT_PUBLISHED: broker_published(gateway, event); break;
+    case EVENT_TOPIC_SUBSCRIBED: broker_subscribed(gateway, event); break;
+    case EVENT_MESSAGE:
+        if (!broker_memory(gateway, event))
+            router_message(gateway, event);
+        break;
     }
 }
 

@@ -1,246 +1,21 @@
 /*
  * What waits for the broker; see outbox.h. Must not know what the messages mean, nor MQTT beyond
  * QoS.
- *
- * A message is one block of memory (struct message with topic reference, payload and correlation)
- * that is in exactly one list: a queue, the flight list, or the spare list for reuse. The queue of
- * values is sorted by `order`; those of its messages that are not their topic's newest also stand
- * in a heap by `order`, so that the oldest to drop is found at once however many topics there are.
  */
-#include "core/outbox.h"
+#include "core/outbox_store.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#define HASH_NONFATAL_OOM            1
-#define uthash_nonfatal_oom(element) ((element)->unhashed = true)
-#include <uthash.h>
 #include <utlist.h>
 
-#define SPARES_MAX      64   /* messages kept for reuse, */
-#define SPARE_SIZE_MAX  4096 /* none larger than this */
-#define SPARE_SIZE_MIN  128
-#define IDLE_TOPICS_MAX 1024 /* topics remembered without a message */
-#define TRIM_AFTER      2048 /* a burst of so many messages gives its memory back */
-#define NOT_IN_HEAP     SIZE_MAX
+/* ---- queues ---- */
 
-struct topic {
-    struct message *newest;        /* borrowed: last of its values, queued or in flight; or NULL */
-    struct message *queued_status; /* borrowed, or NULL */
-    size_t n_queued, n_in_flight;
-    bool unhashed;             /* the hash had no memory for it */
-    struct topic *prev, *next; /* idle list: no messages */
-    UT_hash_handle hh;
-    size_t length;
-    char name[];
-};
-
-enum place { PLACE_SPARE, PLACE_VALUES, PLACE_STATUS, PLACE_FLIGHT };
-
-struct message {
-    struct message *prev, *next;
-    struct topic *topic; /* borrowed */
-    enum place place;
-    uint64_t order; /* of values: first in, first out */
-    uint64_t token; /* in flight */
-    size_t heap_index;
-    size_t size; /* of data */
-    size_t length, correlation_length;
-    uint32_t expiry_s;
-    uint8_t qos;
-    bool retain, latest_only, status, has_correlation;
-    bool done;   /* the broker has it, but not yet an older one of the same topic */
-    char data[]; /* payload, correlation */
-};
-
-struct outbox {
-    struct outbox_limits limits;
-    struct topic *topics;                     /* owned, hash by name */
-    struct topic *idle;                       /* owned by the hash; the longest idle first */
-    struct message *values, *status, *flight; /* owned */
-    struct message *spares;                   /* owned */
-    struct message **heap;                    /* owned array, borrowed entries */
-    size_t heap_length, heap_size;
-    size_t n_idle, n_spares;
-    size_t n_values, values_bytes; /* values held, queued or in flight: what the limits count */
-    size_t n_held, n_held_most;    /* all kinds; the most since memory was given back */
-    size_t n_queued, queued_bytes, n_in_flight;
-    unsigned window, window_qos0, used, used_qos0;
-    bool open, hold_values;
-    uint64_t next_order, next_token;
-    uint64_t dropped, thinned, accepted;
-};
-
-/* ---- the heap of values that may be dropped, the oldest on top ---- */
-
-static void heap_set(struct outbox *outbox, size_t index, struct message *message)
-{
-    outbox->heap[index] = message;
-    message->heap_index = index;
-}
-
-static void heap_place(struct outbox *outbox, size_t index, struct message *message)
-{
-    while (index && outbox->heap[(index - 1) / 2]->order > message->order) {
-        heap_set(outbox, index, outbox->heap[(index - 1) / 2]);
-        index = (index - 1) / 2;
-    }
-    for (;;) {
-        size_t child = index * 2 + 1;
-
-        if (child + 1 < outbox->heap_length &&
-            outbox->heap[child + 1]->order < outbox->heap[child]->order)
-            child++;
-        if (child >= outbox->heap_length || outbox->heap[child]->order > message->order)
-            break;
-        heap_set(outbox, index, outbox->heap[child]);
-        index = child;
-    }
-    heap_set(outbox, index, message);
-}
-
-/* never fails: heap_reserve() made room when the message came in */
-static void heap_add(struct outbox *outbox, struct message *message)
-{
-    outbox->heap_length++;
-    heap_place(outbox, outbox->heap_length - 1, message);
-}
-
-static void heap_remove(struct outbox *outbox, struct message *message)
-{
-    size_t index = message->heap_index;
-
-    if (index == NOT_IN_HEAP)
-        return;
-    message->heap_index = NOT_IN_HEAP;
-    struct message *last = outbox->heap[--outbox->heap_length];
-    if (last != message)
-        heap_place(outbox, index, last);
-}
-
-static bool heap_reserve(struct outbox *outbox, size_t n)
-{
-    if (n <= outbox->heap_size)
-        return true;
-    size_t size = MAX_OF(outbox->heap_size * 2, (size_t)SPARES_MAX);
-    struct message **heap = reallocarray(outbox->heap, size, sizeof(struct message *));
-    if (!heap)
-        return false;
-    outbox->heap = heap;
-    outbox->heap_size = size;
-    return true;
-}
-
-/* ---- topics ---- */
-
-static struct topic *topic_get(struct outbox *outbox, const char *name)
-{
-    struct topic *topic;
-    size_t length = strlen(name);
-
-    HASH_FIND(hh, outbox->topics, name, length, topic);
-    if (topic)
-        return topic;
-    topic = calloc(1, sizeof(*topic) + length + 1);
-    if (!topic)
-        return NULL;
-    topic->length = length;
-    memcpy(topic->name, name, length + 1);
-    HASH_ADD_KEYPTR(hh, outbox->topics, topic->name, length, topic);
-    if (topic->unhashed) {
-        free(topic);
-        return NULL;
-    }
-    DL_APPEND(outbox->idle, topic);
-    outbox->n_idle++;
-    return topic;
-}
-
-static void topic_wake(struct outbox *outbox, struct topic *topic)
-{
-    if (!topic->n_queued && !topic->n_in_flight) {
-        DL_DELETE(outbox->idle, topic);
-        outbox->n_idle--;
-    }
-}
-
-static void topic_rest(struct outbox *outbox, struct topic *topic)
-{
-    if (topic->n_queued || topic->n_in_flight)
-        return;
-    DL_APPEND(outbox->idle, topic);
-    outbox->n_idle++;
-    while (outbox->n_idle > IDLE_TOPICS_MAX) {
-        struct topic *oldest = outbox->idle;
-        DL_DELETE(outbox->idle, oldest);
-        outbox->n_idle--;
-        HASH_DEL(outbox->topics, oldest);
-        free(oldest);
-    }
-}
-
-/* ---- messages ---- */
-
-static size_t message_bytes(const struct message *message)
-{
-    return message->topic->length + message->length + message->correlation_length;
-}
-
-static struct message *message_get(struct outbox *outbox, size_t size)
-{
-    struct message *message = outbox->spares;
-
-    if (message) {
-        DL_DELETE(outbox->spares, message);
-        outbox->n_spares--;
-        if (message->size >= size)
-            return message;
-    }
-    /* rounded up, so that a reused one soon fits every payload */
-    size_t rounded = SPARE_SIZE_MIN;
-    while (rounded < size && rounded < SPARE_SIZE_MAX)
-        rounded *= 2;
-    rounded = MAX_OF(rounded, size);
-    free(message);
-    message = malloc(sizeof(*message) + rounded);
-    if (message)
-        message->size = rounded;
-    return message;
-}
-
-/* Memory of a burst goes back to the system, not only to malloc: a gateway runs for months. */
-static void give_memory_back(struct outbox *outbox)
-{
-    outbox->n_held_most = MAX_OF(outbox->n_held_most, outbox->n_held);
-    if (outbox->n_held > SPARES_MAX || outbox->n_held_most < TRIM_AFTER)
-        return;
-    outbox->n_held_most = outbox->n_held;
-    struct message **heap = reallocarray(outbox->heap, SPARES_MAX + 1, sizeof(struct message *));
-    if (heap) {
-        outbox->heap = heap;
-        outbox->heap_size = SPARES_MAX + 1;
-    }
-    malloc_trim(0);
-}
-
-static void message_release(struct outbox *outbox, struct message *message)
-{
-    if (outbox->n_spares < SPARES_MAX && message->size <= SPARE_SIZE_MAX) {
-        message->place = PLACE_SPARE;
-        DL_PREPEND(outbox->spares, message);
-        outbox->n_spares++;
-    } else {
-        free(message);
-    }
-}
-
-/* counts a message that enters a queue */
-static void count_queued(struct outbox *outbox, struct message *message)
+void outbox_count_queued(struct outbox *outbox, struct message *message)
 {
     message->place = message->status ? PLACE_STATUS : PLACE_VALUES;
     message->topic->n_queued++;
     outbox->n_queued++;
-    outbox->queued_bytes += message_bytes(message);
+    outbox->queued_bytes += outbox_message_bytes(message);
 }
 
 /* takes it out of its queue and of the counts; it still belongs to its topic */
@@ -251,34 +26,34 @@ static void unlink_queued(struct outbox *outbox, struct message *message)
         message->topic->queued_status = NULL;
     } else {
         DL_DELETE(outbox->values, message);
-        heap_remove(outbox, message);
+        outbox_heap_remove(outbox, message);
     }
     message->topic->n_queued--;
     outbox->n_queued--;
-    outbox->queued_bytes -= message_bytes(message);
+    outbox->queued_bytes -= outbox_message_bytes(message);
 }
 
-/* of one that is in no list any more */
-static void message_end(struct outbox *outbox, struct message *message)
+void outbox_message_end(struct outbox *outbox, struct message *message)
 {
     struct topic *topic = message->topic;
 
     if (!message->status) {
         outbox->n_values--;
-        outbox->values_bytes -= message_bytes(message);
+        outbox->values_bytes -= outbox_message_bytes(message);
     }
     if (topic->newest == message)
         topic->newest = NULL;
     outbox->n_held--;
-    topic_rest(outbox, topic);
-    message_release(outbox, message);
-    give_memory_back(outbox);
+    if (message->place != PLACE_KEPT)
+        outbox_message_release(outbox, message);
+    outbox_topic_rest(outbox, topic);
+    outbox_give_memory_back(outbox);
 }
 
 static void discard_queued(struct outbox *outbox, struct message *message)
 {
     unlink_queued(outbox, message);
-    message_end(outbox, message);
+    outbox_message_end(outbox, message);
 }
 
 /* ---- the outside ---- */
@@ -316,6 +91,7 @@ struct outbox *outbox_free(struct outbox *outbox)
     free_list(outbox->spares);
     HASH_ITER (hh, outbox->topics, topic, next) {
         HASH_DEL(outbox->topics, topic);
+        free(topic->kept);
         free(topic);
     }
     free(outbox->heap);
@@ -348,17 +124,18 @@ static void enforce_limits(struct outbox *outbox)
 static void fill(struct message *message, const struct outbox_put *put, struct topic *topic)
 {
     message->topic = topic;
-    message->heap_index = NOT_IN_HEAP;
+    message->heap_index = OUTBOX_NOT_IN_HEAP;
     message->token = 0;
     message->length = put->length;
     message->has_correlation = put->correlation != NULL;
     message->correlation_length = put->correlation ? put->correlation_length : 0;
+    message->put_us = put->put_us;
     message->expiry_s = put->expiry_s;
     message->qos = put->qos;
     message->retain = put->retain;
     message->status = put->status;
     message->latest_only = put->latest_only || put->status;
-    message->done = false;
+    message->done = message->refused = false;
     if (put->length)
         memcpy(message->data, put->payload, put->length);
     if (message->correlation_length)
@@ -369,7 +146,7 @@ static void put_status(struct outbox *outbox, struct message *message)
 {
     struct message *old = message->topic->queued_status;
 
-    count_queued(outbox, message);
+    outbox_count_queued(outbox, message);
     if (old) { /* keeps its place */
         DL_PREPEND_ELEM(outbox->status, old, message);
         discard_queued(outbox, old);
@@ -379,15 +156,14 @@ static void put_status(struct outbox *outbox, struct message *message)
     message->topic->queued_status = message;
 }
 
-static void put_value(struct outbox *outbox, struct message *message)
+void outbox_append_value(struct outbox *outbox, struct message *message)
 {
     struct topic *topic = message->topic;
     struct message *old = topic->newest;
 
     outbox->n_values++;
-    outbox->values_bytes += message_bytes(message);
-    outbox->accepted++;
-    count_queued(outbox, message);
+    outbox->values_bytes += outbox_message_bytes(message);
+    outbox_count_queued(outbox, message);
     topic->newest = message;
     if (old && message->latest_only && old->place == PLACE_VALUES) {
         message->order = old->order;
@@ -398,7 +174,7 @@ static void put_value(struct outbox *outbox, struct message *message)
         message->order = outbox->next_order++;
         DL_APPEND(outbox->values, message);
         if (old && old->place == PLACE_VALUES)
-            heap_add(outbox, old);
+            outbox_heap_add(outbox, old);
     }
     enforce_limits(outbox);
 }
@@ -412,24 +188,34 @@ int outbox_put(struct outbox *outbox, const struct outbox_put *put)
         return -EMSGSIZE;
     if (!put->status && size + strlen(put->topic) > outbox->limits.bytes)
         return -EMSGSIZE;
-    if (!put->status && !heap_reserve(outbox, outbox->n_values + 1))
+    if (!put->status && !outbox_heap_reserve(outbox, outbox->n_values + 1))
         return -ENOMEM;
-    struct message *message = message_get(outbox, size);
+    struct topic *topic = outbox_topic_get(outbox, put->topic);
+    if (!topic)
+        return -ENOMEM;
+    if (topic->cut_size && size >= topic->cut_size)
+        return -EPERM;
+    struct message *message = outbox_message_get(outbox, size);
     if (!message)
         return -ENOMEM;
-    struct topic *topic = topic_get(outbox, put->topic);
-    if (!topic) {
-        message_release(outbox, message);
-        return -ENOMEM;
-    }
-    topic_wake(outbox, topic);
+    outbox_topic_wake(outbox, topic);
     outbox->n_held++;
     fill(message, put, topic);
-    if (put->status)
+    if (put->status) {
         put_status(outbox, message);
-    else
-        put_value(outbox, message);
+        return 0;
+    }
+    outbox->accepted++;
+    outbox_append_value(outbox, message);
     return 0;
+}
+
+/* its topic may be idle after that: the caller puts it to rest */
+static void drop_kept(struct outbox *outbox, struct topic *topic)
+{
+    outbox_message_release(outbox, topic->kept);
+    topic->kept = NULL;
+    outbox->n_kept--;
 }
 
 void outbox_forget(struct outbox *outbox, const char *name)
@@ -440,6 +226,10 @@ void outbox_forget(struct outbox *outbox, const char *name)
     HASH_FIND(hh, outbox->topics, name, strlen(name), topic);
     if (!topic)
         return;
+    if (topic->kept) {
+        drop_kept(outbox, topic);
+        outbox_topic_rest(outbox, topic);
+    }
     size_t left = topic->n_queued; /* the topic itself may go with its last message */
     if (topic->queued_status) {
         discard_queued(outbox, topic->queued_status);
@@ -471,11 +261,28 @@ static bool is_superseded(const struct message *message)
     return message->latest_only && topic->newest && topic->newest != message;
 }
 
+static void give_up(struct outbox *outbox)
+{
+    struct message *lists[] = {outbox->status, outbox->values}, *message, *next;
+
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        for (message = lists[i]; message; message = next) {
+            const struct topic *topic = message->topic;
+            next = message->next;
+            if (!topic->cut_size || message->length + message->correlation_length < topic->cut_size)
+                continue;
+            outbox->cut.n_given_up++;
+            discard_queued(outbox, message);
+        }
+    }
+}
+
 void outbox_reset(struct outbox *outbox)
 {
-    outbox->open = false;
+    outbox->open = outbox->probing = false;
     outbox->used = 0;
     outbox->used_qos0 = 0;
+    outbox_judge_cut(outbox);
     /* from the last to the first, each before what is queued already */
     while (outbox->flight) {
         struct message *message = outbox->flight->prev; /* utlist: the head's prev is the tail */
@@ -485,13 +292,13 @@ void outbox_reset(struct outbox *outbox)
         outbox->n_in_flight--;
         topic->n_in_flight--;
         message->token = 0;
-        message->done = false;
+        message->done = message->refused = false;
         if (is_superseded(message)) {
             outbox->thinned += !message->status;
-            message_end(outbox, message);
+            outbox_message_end(outbox, message);
             continue;
         }
-        count_queued(outbox, message);
+        outbox_count_queued(outbox, message);
         if (message->status) {
             DL_PREPEND(outbox->status, message);
             topic->queued_status = message;
@@ -501,8 +308,10 @@ void outbox_reset(struct outbox *outbox)
         if (!topic->newest)
             topic->newest = message;
         else if (topic->newest != message)
-            heap_add(outbox, message);
+            outbox_heap_add(outbox, message);
     }
+    if (outbox->cut.given_up)
+        give_up(outbox);
     enforce_limits(outbox);
 }
 
@@ -522,6 +331,11 @@ bool outbox_next(struct outbox *outbox, struct outbox_message *ret_message)
     /* Strictly first in, first out: what cannot go now holds back what is behind it. */
     if (message->qos ? outbox->used >= outbox->window : outbox->used_qos0 >= outbox->window_qos0)
         return false;
+    /* What connections ended on goes alone, to know whether it was the cause. */
+    bool suspicious = message->topic->cuts >= OUTBOX_CUTS_SUSPICIOUS;
+    if (outbox->probing || (suspicious && outbox->n_in_flight))
+        return false;
+    outbox->probing = suspicious;
     unlink_queued(outbox, message);
     if (message->qos)
         outbox->used++;
@@ -548,25 +362,44 @@ bool outbox_next(struct outbox *outbox, struct outbox_message *ret_message)
 
 static void retire(struct outbox *outbox, struct message *message)
 {
+    struct topic *topic = message->topic;
+
     DL_DELETE(outbox->flight, message);
     if (message->qos)
         outbox->used--;
     else
         outbox->used_qos0--;
     outbox->n_in_flight--;
-    message->topic->n_in_flight--;
-    message_end(outbox, message);
+    topic->n_in_flight--;
+    topic->cuts = 0;
+    if (!outbox->n_in_flight)
+        outbox->probing = false;
+    if (!message->refused && message->retain && !message->status) {
+        if (topic->kept)
+            drop_kept(outbox, topic);
+        if (message->length) { /* an empty one clears */
+            topic->kept = message;
+            message->place = PLACE_KEPT;
+            outbox->n_kept++;
+        }
+    }
+    outbox_message_end(outbox, message);
 }
 
-bool outbox_done(struct outbox *outbox, uint64_t token)
+static struct message *find_in_flight(struct outbox *outbox, uint64_t token)
 {
-    struct message *found, *message, *next;
+    struct message *found;
 
     DL_FOREACH (outbox->flight, found)
         if (found->token == token)
-            break;
-    if (!found || found->done)
-        return false;
+            return found->done ? NULL : found;
+    return NULL;
+}
+
+static void finish(struct outbox *outbox, struct message *found)
+{
+    struct message *message, *next;
+
     found->done = true;
     /* A message is only over when the older ones of its topic are: were it forgotten before them
      * and the connection lost, an older one sent again would stand last at the broker. */
@@ -581,6 +414,27 @@ bool outbox_done(struct outbox *outbox, uint64_t token)
         if (last)
             break;
     }
+}
+
+bool outbox_done(struct outbox *outbox, uint64_t token)
+{
+    struct message *found = find_in_flight(outbox, token);
+
+    if (found)
+        finish(outbox, found);
+    return found;
+}
+
+bool outbox_refused(struct outbox *outbox, uint64_t token, struct outbox_refusal *ret_refusal)
+{
+    struct message *found = find_in_flight(outbox, token);
+
+    if (!found)
+        return false;
+    *ret_refusal = (struct outbox_refusal){
+        .topic = found->topic->name, .length = found->length, .first = !found->topic->refusal_told};
+    found->topic->refusal_told = found->refused = true;
+    finish(outbox, found);
     return true;
 }
 
@@ -593,6 +447,7 @@ void outbox_get_stats(const struct outbox *outbox, struct outbox_stats *ret_stat
         .dropped = outbox->dropped,
         .thinned = outbox->thinned,
         .accepted = outbox->accepted,
+        .kept = outbox->n_kept,
     };
 }
 

@@ -9,7 +9,9 @@
  * and is kept until the broker has it; after a lost connection what was not acknowledged is sent
  * again, first and in order (of a newest-only topic: the newest). Both windows share one order:
  * what cannot go now holds back all that is behind it. The messages of a topic are either all
- * status kinds or all values. Pure: no clock, no socket.
+ * status kinds or all values. Of each topic the last retained value that the broker took is kept,
+ * for a broker that loses its memory. A message on which connection after connection ends is given
+ * up, see struct outbox_cut. Pure: no clock, no socket.
  */
 #pragma once
 
@@ -30,6 +32,7 @@ struct outbox_stats {
     uint64_t dropped;  /* by the limits */
     uint64_t thinned;  /* replaced by a newer one of a newest-only topic of values */
     uint64_t accepted; /* values taken in */
+    size_t kept;       /* retained values that the broker has */
 };
 
 /* So much beyond the limits may be held where topics are so many that their newest alone exceed
@@ -60,6 +63,7 @@ struct outbox_put {
     bool latest_only; /* status kinds, and values with history: latest */
     bool status;      /* goes before values; implies latest_only; not counted to the limits */
     uint32_t expiry_s;
+    uint64_t put_us;         /* now; used with expiry_s by outbox_republish() */
     const void *correlation; /* copied */
     size_t correlation_length;
 };
@@ -68,27 +72,59 @@ MUST_CHECK
 int outbox_new(const struct outbox_limits *limits, struct outbox **ret_outbox);
 struct outbox *outbox_free(struct outbox *outbox);
 
-/* Takes a copy. -ENOMEM; a message longer than the limits alone allow is -EMSGSIZE. */
+/* Takes a copy. -ENOMEM; a message longer than the limits alone allow is -EMSGSIZE; one that cut
+ * the connection before is -EPERM. */
 MUST_CHECK
 int outbox_put(struct outbox *outbox, const struct outbox_put *put);
-/* Forgets what is queued for a topic and is not in flight. */
+/* Forgets what is queued or kept for a topic and is not in flight. */
 void outbox_forget(struct outbox *outbox, const char *topic);
 
 /* The broker is there; `window` unacknowledged QoS 1 messages (1 or more), `window_qos0` QoS 0
  * messages that are not yet written. */
 void outbox_open(struct outbox *outbox, unsigned window, unsigned window_qos0);
+/*
+ * What was alone in flight when the connection ended. A broker that cannot say no ends the
+ * connection instead (MQTT 3.1.1 has no other answer to a message too long or not allowed), and
+ * would so for ever. So the messages of a topic on which two connections ended in a row go alone;
+ * when a third ends on one, it is given up, and what is put to its topic and is not shorter is
+ * -EPERM until outbox_forgive(). An acknowledgement clears the topic of suspicion.
+ */
+struct outbox_cut {
+    const char *topic; /* NULL: there was not exactly one */
+    size_t length;
+    unsigned n_cuts; /* connections in a row that ended on this topic */
+    bool given_up;
+    size_t n_given_up; /* with it what was queued behind and is not shorter */
+};
+#define OUTBOX_CUTS_SUSPICIOUS 2
+#define OUTBOX_CUTS_MAX        3
+
 /* The connection is gone: what was not done is queued again, first and in order, with a new token;
  * the old ones are unknown from now on. Nothing goes until outbox_open(). */
 void outbox_reset(struct outbox *outbox);
+/* of the last outbox_reset(); good until the outbox is used again */
+const struct outbox_cut *outbox_last_cut(const struct outbox *outbox);
+/* Whatever was given up or refused may be tried and told again: the broker may be another one. */
+void outbox_forgive(struct outbox *outbox);
+/* The broker has lost its memory: what is kept is queued again unless something newer is. Returns
+ * how many. */
+size_t outbox_republish(struct outbox *outbox, uint64_t now_us);
 /* Holds back values (status kinds still go): true until the announcement is out. */
 void outbox_hold_values(struct outbox *outbox, bool hold);
 
 /* The next message that may go now; it counts as in flight from then on. False: none. */
 bool outbox_next(struct outbox *outbox, struct outbox_message *ret_message);
-/* The broker has it (QoS 1), or it is written (QoS 0), or it was refused for good. Any order will
+/* The broker has it (QoS 1), or it is written (QoS 0). Any order will
  * do, but the window has room again only when the topic's older ones are done, too: so none of them
  * can be sent again behind a newer one. An unknown token is ignored. True if it was known. */
 bool outbox_done(struct outbox *outbox, uint64_t token);
+struct outbox_refusal {
+    const char *topic; /* good until the outbox is used again */
+    size_t length;
+    bool first; /* of this topic since outbox_forgive() */
+};
+/* The broker refused it for good; otherwise like outbox_done(). */
+bool outbox_refused(struct outbox *outbox, uint64_t token, struct outbox_refusal *ret_refusal);
 
 void outbox_get_stats(const struct outbox *outbox, struct outbox_stats *ret_stats);
 /* nothing queued, nothing in flight */

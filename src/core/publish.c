@@ -93,6 +93,7 @@ static void publish_as(struct peer *peer, uint32_t index, uint32_t from, const u
         .retain = settings->retain,
         .latest_only = settings->history_latest,
         .expiry_s = (uint32_t)((settings->stale_after_ms + 999) / 1000),
+        .put_us = gateway->now.mono_us,
     };
     gateway_put(gateway, &put);
     step_value(peer, settings->id, settings->schema, values);

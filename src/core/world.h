@@ -344,7 +344,7 @@ struct gateway {
     struct adapter adapters[MAX_ADAPTERS];
     bool links_dirty;    /* some peer has link_dirty */
     bool sentence_dirty; /* what the service manager is told changed */
-    char sentence[200];
+    char sentence[400];
     bool bridge_dirty; /* info or devices changed */
     bool schedule;     /* somebody's chance to connect changed */
 
@@ -359,9 +359,11 @@ struct gateway {
 
     struct outbox *outbox; /* owned */
     bool broker_up, broker_v5;
-    char broker_text[128]; /* why it is not up */
+    char broker_text[256]; /* why it is not up */
     uint32_t max_packet;
-    struct strbuf payload; /* scratch */
+    bool memory_asked;                       /* whether it has what we retained there */
+    unsigned refusals_told, refusals_untold; /* in the log, since the last health message */
+    struct strbuf payload;                   /* scratch */
     bool stopping;
     uint64_t stop_us;
     uint64_t health_us;
@@ -571,6 +573,16 @@ void publish_timer(struct peer *peer);
 MUST_CHECK
 int router_subscribe(struct gateway *gateway, struct peer *peer);
 void router_message(struct gateway *gateway, const struct event *event);
+
+/* broker.c */
+void broker_published(struct gateway *gateway, const struct event *event);
+void broker_subscribed(struct gateway *gateway, const struct event *event);
+void broker_tell_more(struct gateway *gateway);
+/* the connection ended: takes back what was on its way; `why` may get more words */
+void broker_lost(struct gateway *gateway, char *why, size_t size);
+void broker_ask_memory(struct gateway *gateway); /* before anything is published */
+/* true: it was about that, and for nobody else */
+bool broker_memory(struct gateway *gateway, const struct event *event);
 
 /* status.c */
 char *status_topic(const struct settings *settings, const char *last); /* owned: bridge topics */

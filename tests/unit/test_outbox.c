@@ -572,7 +572,7 @@ struct model_message {
     uint8_t qos;
     bool status, latest, done;
     uint64_t token;
-    size_t bytes;
+    size_t bytes, length;
     unsigned order;
 };
 
@@ -585,8 +585,10 @@ struct model {
     struct model_list status, values, flight;
     size_t limit_messages, limit_bytes;
     unsigned window, window_qos0;
-    bool open, hold;
+    bool open, hold, probing;
     uint64_t dropped, thinned;
+    unsigned cuts[MODEL_TOPICS];   /* connections in a row that ended on it */
+    size_t cut_size[MODEL_TOPICS]; /* payloads given up after such ends; 0: none */
 };
 
 static void list_insert(struct model_list *list, size_t at, struct model_message message)
@@ -658,9 +660,44 @@ static void model_put(struct model *model, struct model_message message)
         model_limit(model);
 }
 
+/* three connections in a row ended on it, the last time it was alone */
+static void model_judge(struct model *model)
+{
+    bool on[MODEL_TOPICS] = {false};
+    const struct model_message *alone = NULL;
+    size_t n_open = 0;
+
+    for (size_t i = 0; i < model->flight.n; i++) {
+        if (model->flight.m[i].done)
+            continue;
+        n_open++;
+        alone = &model->flight.m[i];
+        on[alone->topic] = true;
+    }
+    for (unsigned t = 0; t < MODEL_TOPICS; t++)
+        model->cuts[t] += on[t];
+    if (n_open != 1 || model->cuts[alone->topic] < 3)
+        return;
+    model->cuts[alone->topic] = 0;
+    model->cut_size[alone->topic] = alone->length;
+}
+
+static void model_give_up(struct model *model)
+{
+    struct model_list *lists[] = {&model->status, &model->values};
+
+    for (unsigned l = 0; l < 2; l++)
+        for (size_t i = lists[l]->n; i-- > 0;) {
+            size_t limit = model->cut_size[lists[l]->m[i].topic];
+            if (limit && lists[l]->m[i].length >= limit)
+                list_remove(lists[l], i);
+        }
+}
+
 static void model_reset(struct model *model)
 {
     model->open = false;
+    model_judge(model);
     while (model->flight.n) {
         struct model_message message = list_remove(&model->flight, model->flight.n - 1);
         struct model_list *list = message.status ? &model->status : &model->values;
@@ -674,6 +711,7 @@ static void model_reset(struct model *model)
         else
             list_insert(list, 0, message);
     }
+    model_give_up(model);
     model_limit(model);
 }
 
@@ -690,6 +728,9 @@ static const struct model_message *model_next(struct model *model, uint64_t toke
         used += !model->flight.m[i].qos == !list->m[0].qos;
     if (used >= (list->m[0].qos ? model->window : model->window_qos0))
         return NULL;
+    if (model->flight.n && (model->cuts[list->m[0].topic] >= 2 || model->probing))
+        return NULL;
+    model->probing = model->cuts[list->m[0].topic] >= 2;
     struct model_message message = list_remove(list, 0);
     message.token = token;
     list_insert(&model->flight, model->flight.n, message);
@@ -709,6 +750,7 @@ static void model_done(struct model *model, size_t at)
         if (!model->flight.m[i].done)
             return;
         list_remove(&model->flight, i);
+        model->cuts[topic] = 0;
     }
 }
 
@@ -749,12 +791,17 @@ static void run_put(struct run *run)
     memset(payload, 0, sizeof(payload));
     memcpy(payload, &message.id, sizeof(message.id));
     message.bytes = length + strlen(name);
+    message.length = length;
     struct outbox_put p = {.topic = name,
                            .payload = payload,
                            .length = length,
                            .qos = message.qos,
                            .latest_only = message.latest,
                            .status = message.status};
+    if (run->model.cut_size[topic] && length >= run->model.cut_size[topic]) {
+        assert_int_equal(outbox_put(run->outbox, &p), -EPERM);
+        return;
+    }
     assert_int_equal(outbox_put(run->outbox, &p), 0);
     model_put(&run->model, message);
     run->last_put[topic] = message.id;
@@ -804,6 +851,9 @@ static void run_step(struct run *run)
     } else if (what < 989) {
         outbox_reset(run->outbox);
         model_reset(model);
+    } else if (what < 990) {
+        outbox_forgive(run->outbox);
+        memset(model->cut_size, 0, sizeof(model->cut_size));
     } else if (what < 998) {
         model->hold = next_random(&run->seed) % 2;
         outbox_hold_values(run->outbox, model->hold);
