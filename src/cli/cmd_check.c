@@ -443,6 +443,14 @@ static void print_match(struct strbuf *out, const struct match_settings *match)
     strbuf_putc(out, '\n');
 }
 
+static void print_adapter(struct strbuf *out, const struct adapter_selector *adapter)
+{
+    char address[BT_ADDRESS_TEXT_SIZE];
+
+    bt_address_format(&adapter->address, address);
+    strbuf_puts(out, adapter->name ? adapter->name : address);
+}
+
 static void print_device(struct strbuf *out, const char *base, const struct device_settings *device)
 {
     struct strbuf topic = STRBUF_INIT;
@@ -460,6 +468,11 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
                       device->model ? device->model : "");
     strbuf_putc(out, '\n');
     print_match(out, &device->match);
+    if (device->adapter) {
+        strbuf_puts(out, "  adapter       ");
+        print_adapter(out, device->adapter);
+        strbuf_puts(out, " only\n");
+    }
     print_connection(out, device);
     strbuf_printf(&topic, "%s/%s", base, device->id);
     strbuf_printf(out, "  status        %s/status/availability  online | offline\n",
@@ -480,6 +493,19 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
     strbuf_done(&topic);
 }
 
+static void print_bluetooth(struct strbuf *out, const struct bluetooth_settings *settings)
+{
+    strbuf_puts(out, settings->n_adapters > 1 ? "adapters      " : "adapter       ");
+    if (!settings->n_adapters)
+        strbuf_puts(out, "one that works");
+    for (size_t i = 0; i < settings->n_adapters; i++) {
+        strbuf_puts(out, i ? ", " : "");
+        print_adapter(out, &settings->adapters[i]);
+    }
+    strbuf_printf(out, "; at most %" PRIu64 " connections%s\n", settings->connections,
+                  settings->n_adapters > 1 ? " each" : "");
+}
+
 static void print_settings(struct strbuf *out, const char *file, const struct settings *settings)
 {
     strbuf_printf(out, "valid         %s: %zu device%s\n", file, settings->n_devices,
@@ -491,6 +517,7 @@ static void print_settings(struct strbuf *out, const char *file, const struct se
     strbuf_printf(out, "gateway       %s\n", settings->gateway.id);
     strbuf_printf(out, "  status        %s/bridge/%s/status  online | offline\n",
                   settings->gateway.base_topic, settings->gateway.id);
+    print_bluetooth(out, &settings->bluetooth);
     for (size_t i = 0; i < settings->n_devices; i++)
         print_device(out, settings->gateway.base_topic, &settings->devices[i]);
 }

@@ -21,11 +21,31 @@ static bool is_adapter_name(const char *text)
            !text[3 + strspn(text + 3, "0123456789")];
 }
 
+/* false after a diagnostic */
+static bool read_selector(struct reader *reader, const struct key *key,
+                          const struct yaml_node *node, struct adapter_selector *selector)
+{
+    if (node->kind == YAML_KIND_SCALAR && is_adapter_name(node->text)) {
+        selector->name = reader_copy(reader, node->text);
+        return selector->name;
+    }
+    if (node->kind == YAML_KIND_SCALAR && bt_address_parse(node->text, &selector->address) >= 0)
+        return true;
+    reader_wrong(reader, key, node, "a name such as hci0 or an address");
+    return false;
+}
+
+static bool is_same_selector(const struct adapter_selector *a, const struct adapter_selector *b)
+{
+    if (a->name && b->name)
+        return strcmp(a->name, b->name) == 0;
+    return !a->name && !b->name && bt_address_equal(&a->address, &b->address);
+}
+
 void read_adapters(struct reader *reader, const struct key *key, const struct yaml_node *node,
                    void *target)
 {
     struct bluetooth_settings *bluetooth = &((struct settings *)target)->bluetooth;
-    struct adapter_selector *adapter;
 
     if (node->kind == YAML_KIND_SCALAR && strcmp(node->text, "auto") == 0)
         return;
@@ -33,20 +53,37 @@ void read_adapters(struct reader *reader, const struct key *key, const struct ya
         reader_wrong(reader, key, node, "auto or a list such as [hci0]");
         return;
     }
-    if (node->n_items > 1) {
-        reader_error(reader, node->items[1], "more than one adapter is not supported yet");
+    if (node->n_items > SETTINGS_MAX_ADAPTERS) {
+        reader_error(reader, node, "more than %d adapters", SETTINGS_MAX_ADAPTERS);
         return;
     }
-    adapter = reader_array(reader, 1, sizeof(*adapter));
-    if (!adapter)
+    struct adapter_selector *list = reader_array(reader, node->n_items, sizeof(*list));
+    if (!list)
         return;
-    bluetooth->adapters = adapter;
-    bluetooth->n_adapters = 1;
-    const struct yaml_node *item = node->items[0];
-    if (item->kind == YAML_KIND_SCALAR && is_adapter_name(item->text))
-        adapter->name = reader_copy(reader, item->text);
-    else if (item->kind != YAML_KIND_SCALAR || bt_address_parse(item->text, &adapter->address) < 0)
-        reader_wrong(reader, key, item, "a name such as hci0 or an address");
+    bluetooth->adapters = list;
+    bluetooth->n_adapters = node->n_items;
+    for (size_t i = 0; i < node->n_items; i++) {
+        if (!read_selector(reader, key, node->items[i], &list[i]))
+            continue;
+        for (size_t j = 0; j < i; j++)
+            if (is_same_selector(&list[i], &list[j]))
+                reader_error(reader, node->items[i], "'%s' is listed twice", node->items[i]->text);
+    }
+}
+
+void read_adapter(struct reader *reader, const struct key *key, const struct yaml_node *node,
+                  void *target)
+{
+    struct device_settings *device = target;
+    struct adapter_selector *selector = reader_array(reader, 1, sizeof(*selector));
+
+    if (!selector)
+        return;
+    if (!read_selector(reader, key, node, selector)) {
+        free(selector);
+        return;
+    }
+    device->adapter = selector;
 }
 
 /* ---- gateway ---- */

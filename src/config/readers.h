@@ -12,6 +12,7 @@
 DECLARE_READER(read_mqtt_url);
 DECLARE_READER(read_adapters);
 /* struct device_settings */
+DECLARE_READER(read_adapter);
 DECLARE_READER(read_match_services);
 DECLARE_READER(read_match_manufacturer);
 DECLARE_READER(read_match_data);

@@ -126,9 +126,10 @@ static const struct key bluetooth_keys[] = {
     {.name = "adapters",
      .type = KEY_OTHER,
      .read = read_adapters,
-     .form = "auto, or a list with the adapter's name or address",
+     .form = "auto, or a list of names and addresses",
      .fallback = "auto",
-     .help = "auto, or a list of adapters by name (hci0) or address"},
+     .help = "auto (one: the one in use while it works, else one that is on, else the first by "
+             "name), or a list by name (hci0) or address: all of them are used"},
     {.name = "scan",
      .type = KEY_WORD,
      WORDS(scan_words),

@@ -425,7 +425,12 @@ const struct key config_device_keys[] = {
      .type = KEY_ENTRIES,
      KEYS(config_command_keys),
      .help = "steps with a name, run by a message on <device>/command/<name>"},
-    LATER("adapter", "the adapter to use for it"),
+    {.name = "adapter",
+     .type = KEY_OTHER,
+     .read = read_adapter,
+     .form = "the adapter's name or address",
+     .help = "the only adapter to use for it, by name (hci0) or address (default: any of "
+             "bluetooth.adapters)"},
     LATER("multiple", "the entry is a template for every peer that fits"),
     LATER("max", "how many peers of a template"),
     LATER("forget_after", "a template's peer is forgotten after so long"),

@@ -1,12 +1,6 @@
 /*
- * Adapters: which one is used, its power, its scan, and the connector. One Connect at a time per
- * adapter (a second LE Create Connection would fail in the kernel): the token goes to peers that
- * were heard, first come first served; a blind attempt (the peer's object is known, but it was not
- * heard) waits until nobody else wants the token and gives way when somebody does. The scan is on
- * while somebody is missing, but pauses for a Connect to a peer that was heard: an active scan
- * reports a peer once in 10.24 s, and the kernel connects on a report, so that on Linux 6.1 a
- * Connect during it was seen to take 5 to 14 s, and 0.3 to 0.5 s without it. A blind attempt leaves
- * it on: the first report of the peer connects, and others can be heard.
+ * Adapters: which ones are used and by whom, their power, and what is wrong with them. Several may
+ * be used at once; each scans (scan.c) and connects (connector.c) for itself. Must not know how.
  */
 #include "core/world.h"
 
@@ -21,20 +15,44 @@ struct adapter *adapter_find(struct gateway *gateway, uint32_t id)
     return NULL;
 }
 
-static bool selected(const struct gateway *gateway, const struct adapter *adapter)
+/* ---- which ones ---- */
+
+static bool fits(const struct adapter_selector *selector, const struct adapter *adapter)
+{
+    return selector->name ? strcmp(selector->name, adapter->name) == 0
+                          : bt_address_equal(&selector->address, &adapter->address);
+}
+
+static bool is_listed(const struct gateway *gateway, const struct adapter *adapter)
 {
     const struct bluetooth_settings *settings = &gateway->settings->bluetooth;
 
-    if (!settings->n_adapters)
-        return true;
-    for (size_t i = 0; i < settings->n_adapters; i++) {
-        const struct adapter_selector *selector = &settings->adapters[i];
+    for (size_t i = 0; i < settings->n_adapters; i++)
+        if (fits(&settings->adapters[i], adapter))
+            return true;
+    return false;
+}
 
-        if (selector->name ? strcmp(selector->name, adapter->name) == 0
-                           : bt_address_equal(&selector->address, &adapter->address))
+/* a device has it for itself */
+static bool is_named(const struct gateway *gateway, const struct adapter *adapter)
+{
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        const struct device_settings *settings = gateway->peers[i]->settings;
+        if (settings->enabled && settings->adapter && fits(settings->adapter, adapter))
             return true;
     }
     return false;
+}
+
+bool adapter_serves(const struct peer *peer, const struct adapter *adapter)
+{
+    return adapter && adapter->id &&
+           (peer->settings->adapter ? fits(peer->settings->adapter, adapter) : adapter->chosen);
+}
+
+bool adapter_works(const struct adapter *adapter)
+{
+    return adapter->id && adapter->used && adapter->powered;
 }
 
 /* "hci2" before "hci10" */
@@ -45,50 +63,84 @@ static int compare_names(const char *a, const char *b)
     return la != lb ? (la < lb ? -1 : 1) : strcmp(a, b);
 }
 
-/* One adapter for now: the one in use if it still works, else a powered one, else the first by
+/* `adapters: auto` is one: the one in use if it still works, else a powered one, else the first by
  * name. */
-static void choose(struct gateway *gateway)
+static const struct adapter *automatic(const struct gateway *gateway)
 {
-    struct adapter *best = NULL;
+    const struct adapter *best = NULL;
 
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
-        struct adapter *adapter = &gateway->adapters[i];
+        const struct adapter *adapter = &gateway->adapters[i];
 
-        if (!adapter->id || !selected(gateway, adapter))
+        if (!adapter->id)
             continue;
-        if (adapter->used && adapter->powered)
-            return;
+        if (adapter->chosen && adapter->powered)
+            return adapter;
         if (!best || (adapter->powered && !best->powered) ||
             (adapter->powered == best->powered && compare_names(adapter->name, best->name) < 0))
             best = adapter;
     }
-    if (!best || best->used)
-        return;
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        gateway->adapters[i].used = false;
-    best->used = true;
-    actions_log(gateway->actions, LOG_LEVEL_INFO, "adapter", "using %s", best->name);
+    return best;
 }
 
-static void scan_forgotten(struct adapter *adapter)
+void adapter_choose(struct gateway *gateway)
 {
-    adapter->scan = SCAN_STATE_OFF;
-    adapter->scan_idle_us = TIME_NEVER;
-    adapter->scan_answer_us = TIME_NEVER;
+    bool is_auto = !gateway->settings->bluetooth.n_adapters;
+    const struct adapter *one = is_auto ? automatic(gateway) : NULL;
+
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        struct adapter *adapter = &gateway->adapters[i];
+        bool used = adapter->used;
+
+        if (!adapter->id)
+            continue;
+        adapter->chosen = is_auto ? adapter == one : is_listed(gateway, adapter);
+        adapter->used = adapter->chosen || is_named(gateway, adapter);
+        if (adapter->used && !used)
+            actions_log(gateway->actions, LOG_LEVEL_INFO, "adapter", "using %s", adapter->name);
+    }
+}
+
+/* ---- coming, changing, going ---- */
+
+static struct adapter *add(struct gateway *gateway, uint32_t id)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (!gateway->adapters[i].id) {
+            struct adapter *adapter = &gateway->adapters[i];
+            *adapter = (struct adapter){.id = id,
+                                        .connector = NO_PEER,
+                                        .power_wanted = gateway->settings->bluetooth.power_on};
+            scan_forget(adapter);
+            return adapter;
+        }
+    return NULL;
+}
+
+static void reconsider_all(struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_reconsider(gateway->peers[i]);
+}
+
+static void power_changed(struct gateway *gateway, struct adapter *adapter, bool powered)
+{
+    if (adapter->powered && !powered) {
+        scan_forget(adapter); /* discovery sessions do not survive a power off */
+        adapter->scan_failures = 0;
+        adapter->scan_retry_us = 0;
+    }
+    if (powered) /* from now on who switches it off means it */
+        adapter->blocked = adapter->power_wanted = false;
+    adapter->powered = powered;
 }
 
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
 {
     struct adapter *adapter = adapter_find(gateway, info->adapter);
 
-    for (size_t i = 0; !adapter && i < MAX_ADAPTERS; i++)
-        if (!gateway->adapters[i].id) {
-            adapter = &gateway->adapters[i];
-            *adapter = (struct adapter){.id = info->adapter,
-                                        .connector = NO_PEER,
-                                        .power_wanted = gateway->settings->bluetooth.power_on};
-            scan_forgotten(adapter);
-        }
+    if (!adapter)
+        adapter = add(gateway, info->adapter);
     if (!adapter) {
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter",
                     "%s ignored: more than %d adapters", info->name, MAX_ADAPTERS);
@@ -99,26 +151,13 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
                  !bt_address_equal(&adapter->address, &info->address);
     adapter->address = info->address;
     snprintf(adapter->name, sizeof(adapter->name), "%s", info->name ? info->name : "");
-    if (adapter->powered && !info->powered) {
-        scan_forgotten(adapter); /* discovery sessions do not survive a power off */
-        adapter->scan_failures = 0;
-        adapter->scan_retry_us = 0;
-    }
-    if (info->powered) /* from now on who switches it off means it */
-        adapter->blocked = adapter->power_wanted = false;
-    adapter->powered = info->powered;
-    if (adapter->scan == SCAN_STATE_ON && adapter->discovering && !info->discovering) {
-        scan_forgotten(adapter); /* stopped unasked: once more, in a moment */
-        adapter->scan_retry_us = gateway_in(gateway, SCAN_RETRY_MS);
-        gateway_arm(gateway, adapter->scan_retry_us);
-    }
-    adapter->discovering = info->discovering;
-    choose(gateway);
+    power_changed(gateway, adapter, info->powered);
+    scan_discovering(gateway, adapter, info->discovering);
+    adapter_choose(gateway);
     gateway->schedule = true;
     /* scanning goes on and off with every Connect, and `info` does not show it */
     gateway->bridge_dirty |= shown;
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(gateway->peers[i]);
+    reconsider_all(gateway);
 }
 
 static void forget_adapter(struct gateway *gateway, struct adapter *adapter)
@@ -141,9 +180,8 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
         return;
     actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "%s is gone", adapter->name);
     forget_adapter(gateway, adapter);
-    choose(gateway);
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(gateway->peers[i]);
+    adapter_choose(gateway);
+    reconsider_all(gateway);
     gateway->schedule = gateway->bridge_dirty = true;
 }
 
@@ -187,210 +225,7 @@ void adapter_power_result(struct gateway *gateway, const struct event *event)
         peer_reconsider(gateway->peers[i]);
 }
 
-/* ---- scan ---- */
-
-static bool somebody_is_missing(const struct gateway *gateway)
-{
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        if ((peer_wants_link(gateway->peers[i]) && !gateway->peers[i]->link_up) ||
-            contact_listens(gateway->peers[i]))
-            return true;
-    return false;
-}
-
-static void scan_ask(struct gateway *gateway, struct adapter *adapter, bool on)
-{
-    struct action *action =
-        actions_add(gateway->actions, on ? ACTION_SCAN_START : ACTION_SCAN_STOP);
-
-    action->op = (struct op){.peer = NO_PEER, .id = gateway_next_op(gateway)};
-    action->adapter = adapter->id;
-    adapter->scan = on ? SCAN_STATE_STARTING : SCAN_STATE_STOPPING;
-    adapter->scan_op = action->op.id;
-    adapter->scan_answer_us = gateway_in(gateway, SCAN_ANSWER_MS);
-    gateway_arm(gateway, adapter->scan_answer_us);
-}
-
-/* a Connect to a peer that was heard is on its way */
-static bool wants_quiet(const struct gateway *gateway, const struct adapter *adapter)
-{
-    const struct peer *holder = gateway_peer_at(gateway, adapter->connector);
-
-    return holder && holder->state == PEER_STATE_CONNECTING && !holder->blind;
-}
-
-/* A start that is not yet answered cannot be stopped: the stop would overtake it. */
-static void quiet(struct gateway *gateway, struct adapter *adapter)
-{
-    if (adapter->scan != SCAN_STATE_ON)
-        return;
-    if (adapter->scan_retry_us > gateway->now.mono_us)
-        gateway_arm(gateway, adapter->scan_retry_us);
-    else
-        scan_ask(gateway, adapter, false);
-}
-
-static void scan(struct gateway *gateway, struct adapter *adapter)
-{
-    uint64_t now = gateway->now.mono_us;
-
-    if (wants_quiet(gateway, adapter)) {
-        adapter->scan_idle_us = TIME_NEVER;
-        quiet(gateway, adapter);
-    } else if (somebody_is_missing(gateway)) {
-        adapter->scan_idle_us = TIME_NEVER;
-        if (adapter->scan != SCAN_STATE_OFF)
-            return;
-        if (adapter->scan_retry_us > now)
-            gateway_arm(gateway, adapter->scan_retry_us);
-        else
-            scan_ask(gateway, adapter, true);
-    } else if (adapter->scan == SCAN_STATE_ON) {
-        if (adapter->scan_idle_us == TIME_NEVER)
-            adapter->scan_idle_us = gateway_in(gateway, SCAN_STOP_MS);
-        if (adapter->scan_idle_us > now)
-            gateway_arm(gateway, adapter->scan_idle_us);
-        else
-            quiet(gateway, adapter);
-    }
-}
-
-/* The stop was answered, or will not be any more. */
-static void scan_stopped(struct gateway *gateway, struct adapter *adapter, enum bt_status status)
-{
-    bool busy = status == BT_STATUS_IN_PROGRESS;
-
-    scan_forgotten(adapter);
-    if (!busy && (status == BT_STATUS_OK || !adapter->discovering))
-        return;
-    adapter->scan = SCAN_STATE_ON; /* it goes on: once more, later */
-    adapter->scan_retry_us = gateway_in(gateway, busy ? SCAN_RETRY_MS : SCAN_SLOW_RETRY_MS);
-    gateway_arm(gateway, adapter->scan_retry_us);
-}
-
-static void scan_failed(struct gateway *gateway, struct adapter *adapter, const char *text)
-{
-    scan_forgotten(adapter);
-    adapter->scan_failures++;
-    snprintf(adapter->scan_text, sizeof(adapter->scan_text), "%s", text);
-    if (adapter->scan_failures == 1 || adapter->scan_failures % 4 == 0)
-        actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "%s cannot scan: %s",
-                    adapter->name, text);
-    /* InProgress may be a session that BlueZ forgot to end: stop before the second try */
-    if (adapter->scan_failures % 4 == 1) {
-        struct action *action = actions_add(gateway->actions, ACTION_SCAN_STOP);
-        action->op = (struct op){.peer = NO_PEER, .id = 0};
-        action->adapter = adapter->id;
-    }
-    adapter->scan_retry_us =
-        gateway_in(gateway, adapter->scan_failures < 4 ? SCAN_RETRY_MS : SCAN_SLOW_RETRY_MS);
-    gateway_arm(gateway, adapter->scan_retry_us);
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(gateway->peers[i]);
-}
-
-void adapter_scan_result(struct gateway *gateway, const struct event *event)
-{
-    struct adapter *adapter = adapter_find(gateway, event->adapter);
-
-    if (!adapter || event->op.id != adapter->scan_op)
-        return;
-    if (adapter->scan == SCAN_STATE_STARTING && event->asked.on) {
-        adapter->scan_answer_us = TIME_NEVER;
-        if (event->result.status == BT_STATUS_OK) {
-            bool again = adapter->scan_failures;
-            adapter->scan = SCAN_STATE_ON;
-            adapter->scan_failures = 0;
-            for (size_t i = 0; again && i < gateway->n_peers; i++)
-                peer_reconsider(gateway->peers[i]);
-        } else {
-            scan_failed(gateway, adapter,
-                        event->result.text ? event->result.text
-                                           : bt_status_name(event->result.status));
-        }
-    } else if (adapter->scan == SCAN_STATE_STOPPING && !event->asked.on) {
-        scan_stopped(gateway, adapter, event->result.status);
-    }
-    gateway->schedule = true;
-}
-
-/* ---- the connector ---- */
-
-static bool takes_link(const struct peer *peer, uint32_t adapter)
-{
-    /* a Connect on its way takes one, too */
-    if (peer->adapter == adapter && (peer->link_up || peer->state == PEER_STATE_CONNECTING ||
-                                     peer->state == PEER_STATE_DISCONNECTING))
-        return true;
-    /* one that a Disconnect could not end, or that nobody here wanted */
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        if (peer->sightings[i].adapter == adapter && peer->sightings[i].connected)
-            return true;
-    return false;
-}
-
-size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        n += takes_link(gateway->peers[i], adapter);
-    return n;
-}
-
-/* Heard ones first, in the order in which they became ready; then blind ones, likewise. */
-static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool heard)
-{
-    struct peer *best = NULL;
-
-    for (size_t i = 0; i < gateway->n_peers; i++) {
-        struct peer *peer = gateway->peers[i];
-        bool fits = heard ? peer->state == PEER_STATE_READY
-                          : peer->state == PEER_STATE_ABSENT && peer_wants_link(peer) &&
-                                peer->blind_us <= gateway->now.mono_us;
-
-        if (!fits || !peer_best_sighting(peer, adapter, heard))
-            continue;
-        /* somebody who waits for an answer goes before the rest */
-        bool asked = peer->ops || peer->sequences;
-        bool best_asked = best && (best->ops || best->sequences);
-        if (!best || asked > best_asked || (asked == best_asked && peer->since_us < best->since_us))
-            best = peer;
-    }
-    return best;
-}
-
-static void connect_next(struct gateway *gateway, struct adapter *adapter)
-{
-    struct peer *holder = gateway_peer_at(gateway, adapter->connector);
-    bool full =
-        adapter_count_links(gateway, adapter->id) >= gateway->settings->bluetooth.connections;
-    struct peer *heard = next_peer(gateway, adapter->id, true);
-
-    if (holder) {
-        if (heard && holder->blind && holder->state == PEER_STATE_CONNECTING && !holder->link_up)
-            peer_give_way(holder);
-        return;
-    }
-    if (full)
-        return; /* peer_reconsider() says so */
-    struct peer *peer = heard ? heard : next_peer(gateway, adapter->id, false);
-    if (!peer)
-        return;
-    adapter->connector = peer->index;
-    if (heard)
-        quiet(gateway, adapter); /* before the Connect, see above */
-    peer_connect(peer, peer_best_sighting(peer, adapter->id, heard != NULL), heard == NULL);
-}
-
-void adapter_release(struct gateway *gateway, struct peer *peer)
-{
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        if (gateway->adapters[i].id && gateway->adapters[i].connector == peer->index) {
-            gateway->adapters[i].connector = NO_PEER;
-            gateway->schedule = true;
-        }
-}
+/* ---- all of it ---- */
 
 void adapter_schedule(struct gateway *gateway)
 {
@@ -402,10 +237,10 @@ void adapter_schedule(struct gateway *gateway)
         if (!adapter->id || !adapter->used)
             continue;
         power(gateway, adapter);
-        if (!adapter->powered)
+        if (!adapter_works(adapter))
             continue;
-        connect_next(gateway, adapter);
-        scan(gateway, adapter);
+        connector_next(gateway, adapter);
+        scan_schedule(gateway, adapter);
     }
     /* what the others wait for may be something else now */
     for (size_t i = 0; i < gateway->n_peers; i++)
@@ -415,54 +250,35 @@ void adapter_schedule(struct gateway *gateway)
 
 void adapter_timer(struct gateway *gateway)
 {
-    uint64_t now = gateway->now.mono_us;
-
-    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
-        struct adapter *adapter = &gateway->adapters[i];
-
-        if (!adapter->id)
-            continue;
-        if (adapter->scan == SCAN_STATE_STARTING || adapter->scan == SCAN_STATE_STOPPING) {
-            if (adapter->scan_answer_us > now)
-                gateway_arm(gateway, adapter->scan_answer_us);
-            else if (adapter->scan == SCAN_STATE_STARTING)
-                scan_failed(gateway, adapter, "no answer");
-            else
-                scan_stopped(gateway, adapter, BT_STATUS_TIMEOUT);
-        }
-    }
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (gateway->adapters[i].id)
+            scan_timer(gateway, &gateway->adapters[i]);
     gateway->schedule = true; /* arms the retries of power, scan and blind attempts */
 }
 
-enum reason adapter_trouble(const struct gateway *gateway, char *why, size_t size)
-{
-    const struct adapter *adapter = NULL;
+/* ---- what is wrong ---- */
 
-    if (!gateway->bluez_up) {
-        const char *text = gateway->bluez_text;
-        switch ((int)gateway->bluez_reason) {
-        case REASON_STARTING: snprintf(why, size, "the gateway is starting"); break;
-        case REASON_NO_BUS:
-            snprintf(why, size, "no connection to the D-Bus system bus%s%s", *text ? ": " : "",
-                     text);
-            break;
-        case REASON_ACCESS_DENIED:
-            snprintf(why, size, "D-Bus refuses access to BlueZ%s%s", *text ? ": " : "", text);
-            break;
-        default:
-            snprintf(why, size, "bluetoothd is not running (no org.bluez on the system bus)");
-            break;
-        }
-        return gateway->bluez_reason;
+enum reason adapter_bluez_trouble(const struct gateway *gateway, char *why, size_t size)
+{
+    const char *text = gateway->bluez_text;
+
+    switch ((int)gateway->bluez_reason) {
+    case REASON_STARTING: snprintf(why, size, "the gateway is starting"); break;
+    case REASON_NO_BUS:
+        snprintf(why, size, "no connection to the D-Bus system bus%s%s", *text ? ": " : "", text);
+        break;
+    case REASON_ACCESS_DENIED:
+        snprintf(why, size, "D-Bus refuses access to BlueZ%s%s", *text ? ": " : "", text);
+        break;
+    default:
+        snprintf(why, size, "bluetoothd is not running (no org.bluez on the system bus)");
+        break;
     }
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        if (gateway->adapters[i].id && gateway->adapters[i].used)
-            adapter = &gateway->adapters[i];
-    if (!adapter) {
-        snprintf(why, size, "no Bluetooth adapter%s",
-                 gateway->settings->bluetooth.n_adapters ? " that the configuration names" : "");
-        return REASON_NO_ADAPTER;
-    }
+    return gateway->bluez_reason;
+}
+
+static enum reason trouble_of(const struct adapter *adapter, char *why, size_t size)
+{
     if (!adapter->powered) {
         snprintf(why, size,
                  adapter->blocked
@@ -476,4 +292,55 @@ enum reason adapter_trouble(const struct gateway *gateway, char *why, size_t siz
         return REASON_SCAN_FAILED;
     }
     return REASON_OK;
+}
+
+static void no_adapter(const struct peer *peer, char *why, size_t size)
+{
+    const struct adapter_selector *own = peer->settings->adapter;
+    char address[BT_ADDRESS_TEXT_SIZE];
+
+    if (!own) {
+        snprintf(why, size, "no Bluetooth adapter%s",
+                 peer->gateway->settings->bluetooth.n_adapters ? " that the configuration names"
+                                                               : "");
+        return;
+    }
+    bt_address_format(&own->address, address);
+    snprintf(why, size, "its Bluetooth adapter %s is not there", own->name ? own->name : address);
+}
+
+/* which of two troubles is nearer to working: a scan that fails, off, blocked */
+static bool is_lesser(enum reason a, enum reason b)
+{
+    return a == REASON_SCAN_FAILED || (a == REASON_ADAPTER_OFF && b == REASON_RFKILL);
+}
+
+enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
+{
+    const struct gateway *gateway = peer->gateway;
+    enum reason reason = REASON_OK;
+    size_t used = 0;
+
+    *why = '\0';
+    if (!gateway->bluez_up)
+        return adapter_bluez_trouble(gateway, why, size);
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        char text[160];
+
+        if (!adapter_serves(peer, &gateway->adapters[i]))
+            continue;
+        enum reason this = trouble_of(&gateway->adapters[i], text, sizeof(text));
+        if (this == REASON_OK) {
+            *why = '\0';
+            return REASON_OK;
+        }
+        if (reason == REASON_OK || is_lesser(this, reason))
+            reason = this;
+        int n = used < size ? snprintf(why + used, size - used, "%s%s", used ? "; " : "", text) : 0;
+        used += n > 0 ? (size_t)n : 0;
+    }
+    if (reason != REASON_OK)
+        return reason;
+    no_adapter(peer, why, size);
+    return REASON_NO_ADAPTER;
 }

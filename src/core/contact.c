@@ -35,7 +35,7 @@ void contact_say_idle(struct peer *peer)
     char text[192] = "";
 
     /* who need not be heard does not care about the scan */
-    enum reason trouble = adapter_trouble(gateway, text, sizeof(text));
+    enum reason trouble = adapter_trouble(peer, text, sizeof(text));
     if (trouble != REASON_OK &&
         (trouble != REASON_SCAN_FAILED || settings->mode == CONNECTION_MODE_WHEN_SEEN)) {
         peer_enter_state(peer, PEER_STATE_IDLE, trouble, "%s", text);

@@ -227,7 +227,7 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
     gateway->bridge_dirty = true;
     if (was_up && !gateway->stopping) {
         char why[160];
-        enum reason trouble = adapter_trouble(gateway, why, sizeof(why));
+        enum reason trouble = adapter_bluez_trouble(gateway, why, sizeof(why));
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "bluez", "%s%s; waiting for it", why,
                     trouble == REASON_NO_BUS ? " (in a container: mount /run/dbus)" : "");
     }
@@ -258,7 +258,7 @@ static void device(struct gateway *gateway, const struct device_info *info)
     for (size_t i = 0; i < gateway->n_peers; i++) {
         peer = gateway->peers[i];
         if (!peer->bound && peer->ours && peer->settings->enabled &&
-            match_device(&peer->settings->match, info)) {
+            adapter_serves(peer, adapter) && match_device(&peer->settings->match, info)) {
             peer_offer(peer, info);
             return;
         }
@@ -411,7 +411,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_DEVICE: device(gateway, &event->device_info); break;
     case EVENT_DEVICE_GONE: device_gone(gateway, event->device); break;
     case EVENT_LINK: link(gateway, event); break;
-    case EVENT_SCAN_RESULT: adapter_scan_result(gateway, event); break;
+    case EVENT_SCAN_RESULT: scan_result(gateway, event); break;
     case EVENT_POWER_RESULT: adapter_power_result(gateway, event); break;
     case EVENT_CONNECT_RESULT:
     case EVENT_DISCONNECT_RESULT:

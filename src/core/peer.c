@@ -245,27 +245,28 @@ static void say_absent(struct peer *peer)
 
 static void say_ready(struct peer *peer, const struct sighting *sighting)
 {
-    struct gateway *gateway = peer->gateway;
-    size_t links = adapter_count_links(gateway, sighting->adapter);
-    uint64_t allowed = gateway->settings->bluetooth.connections;
+    size_t links;
+    uint64_t allowed;
 
-    if (links >= allowed)
+    connector_count(peer, &links, &allowed);
+    if (!connector_has_room(peer, sighting))
         peer_enter_state(peer, PEER_STATE_READY, REASON_NO_SLOT,
                          "no free connection (%zu of %" PRIu64 " in use)", links, allowed);
     else
         peer_enter_state(peer, PEER_STATE_READY, REASON_QUEUED,
                          "heard; waits for its turn to connect");
-    gateway_arm(gateway, sighting->heard_us + MS_TO_US(HEARD_MS));
+    gateway_arm(peer->gateway, sighting->heard_us + MS_TO_US(HEARD_MS));
 }
 
-/* A link that exists already, at an adapter that is used. */
+/* A link that exists already, at an adapter that the peer may use. */
 static const struct sighting *linked_sighting(const struct peer *peer)
 {
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         const struct sighting *sighting = &peer->sightings[i];
         const struct adapter *adapter = adapter_find(peer->gateway, sighting->adapter);
 
-        if (sighting->device && sighting->connected && adapter && adapter->used)
+        if (sighting->device && sighting->connected && adapter_serves(peer, adapter) &&
+            adapter_works(adapter))
             return sighting;
     }
     return NULL;
@@ -281,10 +282,10 @@ void peer_consider(struct peer *peer)
             contact_say_idle(peer);
         return;
     }
-    enum reason trouble = adapter_trouble(gateway, why, sizeof(why));
+    enum reason trouble = adapter_trouble(peer, why, sizeof(why));
     bool waits = peer->retry_us > gateway->now.mono_us;
     const struct sighting *linked = waits ? NULL : linked_sighting(peer);
-    if (linked && (trouble == REASON_OK || trouble == REASON_SCAN_FAILED)) {
+    if (linked && gateway->bluez_up) {
         peer_adopt(peer, linked);
         return;
     }
@@ -297,7 +298,7 @@ void peer_consider(struct peer *peer)
         peer_enter_state(peer, PEER_STATE_BACKOFF, peer->failed_reason, "%s", peer->failed_why);
         return;
     }
-    const struct sighting *sighting = peer_best_sighting(peer, 0, true);
+    const struct sighting *sighting = connector_way(peer, true);
     if (sighting)
         say_ready(peer, sighting);
     else
@@ -308,7 +309,7 @@ void peer_consider(struct peer *peer)
 static void say_blind(struct peer *peer)
 {
     char why[sizeof(peer->why)];
-    enum reason trouble = adapter_trouble(peer->gateway, why, sizeof(why));
+    enum reason trouble = adapter_trouble(peer, why, sizeof(why));
 
     if (trouble != REASON_OK)
         peer_enter_state(peer, peer->state, trouble, "%s", why);
@@ -340,7 +341,7 @@ void peer_reconsider(struct peer *peer)
 
 void peer_forget_link(struct peer *peer)
 {
-    adapter_release(peer->gateway, peer);
+    connector_release(peer->gateway, peer);
     peer->link_up = false;
     peer->blind = false;
     peer->adapter = peer->device = 0;
@@ -382,6 +383,7 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
 
     snprintf(why, sizeof(why), "%s", why_now);
     peer->failures++;
+    connector_failed(peer);
     uint32_t random = gateway_random(gateway, UINT32_MAX);
     if (slow)
         wait_ms = MIN_OF((uint64_t)SLOW_RETRY_MS << MIN_OF(peer->failures - 1, 8u),
@@ -533,7 +535,7 @@ static void timer_states(struct peer *peer)
                                  ? peer->deadline_us
                                  : MIN_OF(peer->deadline_us, peer->attempt_us));
     if (peer->state == PEER_STATE_READY) {
-        const struct sighting *sighting = peer_best_sighting(peer, 0, true);
+        const struct sighting *sighting = connector_way(peer, true);
         if (sighting)
             gateway_arm(gateway, sighting->heard_us + MS_TO_US(HEARD_MS));
     }

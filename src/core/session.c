@@ -15,7 +15,7 @@ static void resolve(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     struct action *action = actions_add(gateway->actions, ACTION_RESOLVE);
 
-    adapter_release(gateway, peer);
+    connector_release(gateway, peer);
     step_configure_again(peer);
     peer->blind = false;
     peer->wait_op = gateway_next_op(gateway);
@@ -201,6 +201,7 @@ static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)
     case PEER_STATE_BACKOFF: /* somebody else connected, or it was connected at our start */
         /* a peer that refuses us is not taken each time it is offered */
         if (peer_wants_link(peer) && peer->gateway->bluez_up &&
+            adapter_serves(peer, adapter_find(peer->gateway, adapter)) &&
             !(peer->retry_slow && peer->retry_us > peer->gateway->now.mono_us)) {
             begin_attempt(peer);
             take_link(peer, adapter, device);
@@ -209,7 +210,7 @@ static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)
     case PEER_STATE_DISCONNECTING: /* the Connect we cancelled was faster; the Disconnect ends it */
         if (device == peer->device) {
             peer->link_up = true;
-            adapter_release(peer->gateway, peer); /* that Connect is over */
+            connector_release(peer->gateway, peer); /* that Connect is over */
         }
         break;
     case PEER_STATE_DISABLED:
@@ -349,6 +350,7 @@ static void online(struct peer *peer)
                 peer->mtu);
     peer->online_us = gateway->now.mono_us;
     peer->retry_us = 0;
+    connector_succeeded(peer);
     peer->reconnects++;
     peer->attempts = 0;
     contact_online(peer);

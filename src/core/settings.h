@@ -303,6 +303,7 @@ size_t device_settings_characteristic_of(const struct device_settings *device, s
 
 /* Limits of the file, so that topics and queues have one, too. */
 #define SETTINGS_MAX_DEVICES         1000
+#define SETTINGS_MAX_ADAPTERS        8
 #define SETTINGS_MAX_CHARACTERISTICS 64 /* per device, messages included */
 #define SETTINGS_MAX_ID              64 /* bytes of an id */
 #define SETTINGS_MAX_NAME            128

@@ -14,29 +14,6 @@ struct sighting *peer_find_sighting(struct peer *peer, uint32_t device)
     return NULL;
 }
 
-static bool heard_lately(const struct peer *peer, const struct sighting *sighting)
-{
-    return sighting->heard_us &&
-           peer->gateway->now.mono_us - sighting->heard_us < MS_TO_US(HEARD_MS);
-}
-
-const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard)
-{
-    const struct sighting *best = NULL;
-
-    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
-        const struct sighting *sighting = &peer->sightings[i];
-        const struct adapter *on = adapter_find(peer->gateway, sighting->adapter);
-
-        if (!sighting->device || (adapter && sighting->adapter != adapter) || !on || !on->used ||
-            (heard && !heard_lately(peer, sighting)))
-            continue;
-        if (!best || sighting->rssi > best->rssi)
-            best = sighting;
-    }
-    return best;
-}
-
 void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
 {
     gateway_remove_device(peer->gateway, sighting->device);
@@ -74,23 +51,35 @@ static void heard(struct peer *peer, struct sighting *sighting, const struct dev
     }
 }
 
+/* Heard while it is connected blindly: by that adapter, which connects now, or by another one. */
+static void found(struct peer *peer, const struct sighting *sighting)
+{
+    if (peer->adapter == sighting->adapter || peer->state != PEER_STATE_CONNECTING)
+        peer_found(peer);
+    else if (connector_has_room(peer, sighting))
+        peer_give_way(peer);
+}
+
 void peer_device(struct peer *peer, const struct device_info *info)
 {
     struct sighting *sighting = peer_find_sighting(peer, info->device);
 
     if (!sighting)
         return;
+    /* another program may scan with an adapter that is not for this peer */
+    bool is_heard = info->heard && adapter_serves(peer, adapter_find(peer->gateway, info->adapter));
     sighting->bonded = info->bonded || info->paired;
-    if (info->heard)
+    if (is_heard)
         heard(peer, sighting, info);
     if (info->connected != sighting->connected)
         peer_link(peer, info->adapter, info->device, info->connected);
-    if (info->heard)
-        contact_heard(peer);
-    if (info->heard && peer->state == PEER_STATE_ABSENT)
+    if (!is_heard)
+        return;
+    contact_heard(peer);
+    if (peer->state == PEER_STATE_ABSENT)
         peer_consider(peer);
-    else if (info->heard && peer->blind)
-        peer_found(peer);
+    else if (peer->blind)
+        found(peer, sighting);
 }
 
 /* A new object of a peer that has its address: one more sighting. */

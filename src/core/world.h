@@ -3,18 +3,20 @@
  * share. Nobody outside core/ includes this (tests of the core may).
  *
  * Who does what:
- *   gateway  dispatches events, talks to the broker's side, announces, stops
- *   adapter  which adapter is used, power, scanning, and the connector: who connects next
- *   peers    the list of them: made, found, freed
- *   peer     one peripheral's state machine; only peer_enter_state() assigns a state
- *   claim    which gateway has a device
- *   contact  peers that are not held all the time: when, and how long
- *   ops      a peer's queue of GATT reads and writes, one at a time
- *   step     sequences of steps: on_connect, poll, keep_alive and named commands
- *   command  what a person or program asked for; exactly one answer each
- *   publish  bytes of a characteristic to an MQTT message
- *   router   an MQTT message to a command
- *   status   the JSON of link, info, devices, health
+ *   gateway   dispatches events, talks to the broker's side, announces, stops
+ *   adapter   which adapters are used, power, trouble
+ *   scan      an adapter's scan
+ *   connector who connects next, by which adapter
+ *   peers     the list of them: made, found, freed
+ *   peer      one peripheral's state machine; only peer_enter_state() assigns a state
+ *   claim     which gateway has a device
+ *   contact   peers that are not held all the time: when, and how long
+ *   ops       a peer's queue of GATT reads and writes, one at a time
+ *   step      sequences of steps: on_connect, poll, keep_alive and named commands
+ *   command   what a person or program asked for; exactly one answer each
+ *   publish   bytes of a characteristic to an MQTT message
+ *   router    an MQTT message to a command
+ *   status    the JSON of link, info, devices, health
  *
  * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
  * notification costs no look at any timer.
@@ -31,7 +33,7 @@
 #include "util/strbuf.h"
 #include "util/time.h"
 
-#define MAX_ADAPTERS 8
+#define MAX_ADAPTERS SETTINGS_MAX_ADAPTERS
 
 /* Deadlines, in ms. Sources: BlueZ's and the kernel's own limits, see docs at each use. */
 #define CONNECT_MS        20000 /* the kernel would try for 40 s */
@@ -75,7 +77,8 @@ struct adapter {
     struct bt_address address;
     char name[16];
     bool powered, discovering;
-    bool used;
+    bool chosen;       /* by `bluetooth.adapters`: serves all that name none themselves */
+    bool used;         /* chosen, or named by a device */
     bool blocked;      /* rfkill said no */
     bool power_wanted; /* it has not been on since it appeared */
     enum scan_state scan;
@@ -146,7 +149,10 @@ struct sighting {
     uint64_t heard_us; /* 0: never (a remembered object) */
     int64_t heard_real_us;
     bool connected;
-    bool bonded; /* then the object holds keys that are not ours to throw away */
+    bool bonded;       /* then the object holds keys that are not ours to throw away */
+    uint64_t tried_us; /* the last Connect; 0: none */
+    unsigned failures; /* of the last attempts, in a row */
+    uint64_t failed_us;
 };
 
 /* One entry of the file's `characteristics`, or one of its messages. Values of the latter come by
@@ -245,6 +251,7 @@ struct peer {
 
     /* the link */
     uint32_t adapter, device; /* of the attempt or link; 0: none */
+    uint32_t last_adapter;    /* by which it was online last; 0: never */
     bool blind;               /* connecting without having heard it */
     bool link_up;
     uint32_t wait_op; /* the operation whose answer the state waits for */
@@ -412,16 +419,41 @@ struct adapter *adapter_find(struct gateway *gateway, uint32_t id);
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info);
 void adapter_gone(struct gateway *gateway, uint32_t id);
 void adapter_all_gone(struct gateway *gateway);
-void adapter_scan_result(struct gateway *gateway, const struct event *event);
+void adapter_choose(struct gateway *gateway); /* adapters or settings changed: which are used */
 void adapter_power_result(struct gateway *gateway, const struct event *event);
 /* what is due now; re-arms the rest */
 void adapter_timer(struct gateway *gateway);
 /* power, scanning and the connector after anything changed */
 void adapter_schedule(struct gateway *gateway);
-void adapter_release(struct gateway *gateway, struct peer *peer); /* the connect token */
+/* whether the peer may be connected by that adapter; NULL may not */
+bool adapter_serves(const struct peer *peer, const struct adapter *adapter);
+bool adapter_works(const struct adapter *adapter); /* can be asked to scan and to connect */
+/* why none of the adapters that the peer may use works, or REASON_OK; for people in *ret_why */
+enum reason adapter_trouble(const struct peer *peer, char *ret_why, size_t size);
+/* the same where BlueZ itself is not there */
+enum reason adapter_bluez_trouble(const struct gateway *gateway, char *ret_why, size_t size);
+
+/* scan.c; the first two only for adapter.c */
+void scan_forget(struct adapter *adapter); /* there is none any more */
+void scan_discovering(struct gateway *gateway, struct adapter *adapter, bool discovering);
+void scan_result(struct gateway *gateway, const struct event *event);
+void scan_schedule(struct gateway *gateway, struct adapter *adapter);
+void scan_timer(struct gateway *gateway, struct adapter *adapter);
+/* A start that is not yet answered cannot be stopped: the stop would overtake it. */
+void scan_pause(struct gateway *gateway, struct adapter *adapter);
+
+/* connector.c */
+void connector_next(struct gateway *gateway, struct adapter *adapter);
+void connector_release(struct gateway *gateway, struct peer *peer); /* the connect token */
 size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter);
-/* why nothing can be heard at all, or REASON_OK; for people in *ret_why */
-enum reason adapter_trouble(const struct gateway *gateway, char *why, size_t size);
+/* the best way to the peer: of the adapters that heard it lately, or of all that know it */
+const struct sighting *connector_way(const struct peer *peer, bool heard);
+bool connector_has_room(const struct peer *peer, const struct sighting *sighting);
+/* the links of all adapters that hear the peer, and how many they may have */
+void connector_count(const struct peer *peer, size_t *ret_links, uint64_t *ret_allowed);
+/* an attempt by the peer's present adapter ended so */
+void connector_failed(struct peer *peer);
+void connector_succeeded(struct peer *peer);
 
 /* peer.c */
 MUST_CHECK
@@ -472,8 +504,6 @@ void peer_disconnected(struct peer *peer); /* the link is down, as was asked */
 struct sighting *peer_find_sighting(struct peer *peer, uint32_t device);
 void peer_forget_sighting(struct peer *peer, struct sighting *sighting);
 void peer_bind(struct peer *peer); /* the best candidate it is */
-/* the best sighting for a connection; heard only, or any object */
-const struct sighting *peer_best_sighting(const struct peer *peer, uint32_t adapter, bool heard);
 
 /* claim.c */
 void claim_init(struct peer *peer);

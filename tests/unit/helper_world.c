@@ -247,27 +247,54 @@ size_t world_count_published(const struct world *world, const char *topic)
     return n;
 }
 
+void world_adapter(struct world *world, uint32_t number, bool powered)
+{
+    char name[8];
+
+    snprintf(name, sizeof(name), "hci%u", number - 1);
+    struct event event = {.type = EVENT_ADAPTER,
+                          .adapter = number,
+                          .adapter_info = {.adapter = number,
+                                           .name = name,
+                                           .address = {{0, 0x1a, 0x7d, 0, 0, (uint8_t)number}},
+                                           .powered = powered}};
+
+    world_event(world, &event);
+}
+
+void world_adapter_gone(struct world *world, uint32_t number)
+{
+    struct event event = {.type = EVENT_ADAPTER_GONE, .adapter = number};
+
+    world_event(world, &event);
+}
+
 void world_bluez_up(struct world *world)
 {
-    struct event adapter = {
-        .type = EVENT_ADAPTER,
-        .adapter_info = {.adapter = ADAPTER_1, .name = "hci0", .powered = true}};
     struct event up = {.type = EVENT_BLUEZ_UP};
 
-    world_event(world, &adapter);
+    world_adapter(world, ADAPTER_1, true);
     world_event(world, &up);
+}
+
+void world_hear_at(struct world *world, uint32_t adapter, size_t peer, uint32_t number,
+                   int16_t rssi)
+{
+    struct event event = {.type = EVENT_DEVICE,
+                          .adapter = adapter,
+                          .device = number,
+                          .device_info = {.adapter = adapter,
+                                          .device = number,
+                                          .address = {{0xc0, 0, 0, 0, 0, (uint8_t)peer}},
+                                          .heard = true,
+                                          .rssi = rssi}};
+
+    world_event(world, &event);
 }
 
 void world_hear(struct world *world, size_t peer, uint32_t number)
 {
-    struct event event = {.type = EVENT_DEVICE,
-                          .device_info = {.adapter = ADAPTER_1,
-                                          .device = number,
-                                          .address = {{0xc0, 0, 0, 0, 0, (uint8_t)peer}},
-                                          .heard = true,
-                                          .rssi = -60}};
-
-    world_event(world, &event);
+    world_hear_at(world, ADAPTER_1, peer, number, -60);
 }
 
 void world_answer(struct world *world, const struct action *action, enum bt_status status)
@@ -298,12 +325,17 @@ void world_answer(struct world *world, const struct action *action, enum bt_stat
     world_event(world, &event);
 }
 
-void world_link(struct world *world, uint32_t number, bool connected)
+void world_link_at(struct world *world, uint32_t adapter, uint32_t number, bool connected)
 {
     struct event event = {
-        .type = EVENT_LINK, .adapter = ADAPTER_1, .device = number, .link.connected = connected};
+        .type = EVENT_LINK, .adapter = adapter, .device = number, .link.connected = connected};
 
     world_event(world, &event);
+}
+
+void world_link(struct world *world, uint32_t number, bool connected)
+{
+    world_link_at(world, ADAPTER_1, number, connected);
 }
 
 void world_resolved(struct world *world, const struct action *action)
@@ -346,8 +378,14 @@ void world_online(struct world *world, size_t peer)
 
     world_clear(world);
     world_hear(world, peer, number);
+    world_connected(world, peer);
+}
+
+void world_connected(struct world *world, size_t peer)
+{
     const struct action connect = *world_expect(world, ACTION_CONNECT);
-    world_link(world, number, true);
+
+    world_link_at(world, connect.adapter, connect.device, true);
     world_answer(world, &connect, BT_STATUS_OK);
     world_resolved(world, world_expect(world, ACTION_RESOLVE));
     world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);

@@ -49,14 +49,23 @@ size_t world_count_published(const struct world *world, const char *topic);
 
 /* ---- BlueZ ---- */
 #define ADAPTER_1 1
+#define ADAPTER_2 2
 void world_bluez_up(struct world *world); /* adapter 1, powered */
+/* adapter 1 is hci0 with the address 00:1A:7D:00:00:01, 2 is hci1 with ..:02, and so on */
+void world_adapter(struct world *world, uint32_t adapter, bool powered);
+void world_adapter_gone(struct world *world, uint32_t adapter);
 void world_hear(struct world *world, size_t peer, uint32_t device);
+void world_hear_at(struct world *world, uint32_t adapter, size_t peer, uint32_t device,
+                   int16_t rssi);
 void world_answer(struct world *world, const struct action *action, enum bt_status status);
 void world_link(struct world *world, uint32_t device, bool connected);
+void world_link_at(struct world *world, uint32_t adapter, uint32_t device, bool connected);
 void world_resolved(struct world *world, const struct action *action);
 void world_value(struct world *world, const struct action *subscribe, const void *data, size_t n);
 /* heard, connected, resolved, subscribed: the whole way; device = 100 + peer */
 void world_online(struct world *world, size_t peer);
+/* the same from the Connect on, which was seen already */
+void world_connected(struct world *world, size_t peer);
 
 /* ---- the broker ---- */
 void world_broker_up(struct world *world);

@@ -21,10 +21,12 @@ static struct world *begin(void)
 
 static void tell_discovering(struct world *world, bool discovering)
 {
-    struct event event = {
-        .type = EVENT_ADAPTER,
-        .adapter_info = {
-            .adapter = ADAPTER_1, .name = "hci0", .powered = true, .discovering = discovering}};
+    struct event event = {.type = EVENT_ADAPTER,
+                          .adapter_info = {.adapter = ADAPTER_1,
+                                           .name = "hci0",
+                                           .address = {{0, 0x1a, 0x7d, 0, 0, 1}},
+                                           .powered = true,
+                                           .discovering = discovering}};
 
     world_event(world, &event);
 }

@@ -248,7 +248,7 @@ static void what_is_given_arrives(void **state)
         "mqtt: {url: 'wss://[2001:db8::1]:9001/mqtt', username: u, password: p, client_id: me,\n"
         "  protocol: 3.1.1, keepalive: 2m, buffer: {messages: 20, bytes: 512KiB}}\n"
         "gateway: {id: g, base_topic: home/ble}\n"
-        "bluetooth: {adapters: [AA:BB:CC:DD:EE:FF], connections: 0x7, power_on: false}\n"
+        "bluetooth: {adapters: [AA:BB:CC:DD:EE:FF, hci10], connections: 0x7, power_on: false}\n"
         "devices:\n"
         "  d:\n"
         "    match: {address: a4:c1:38:cf:01:56, address_type: random, name: 'X*', service: "
@@ -256,6 +256,7 @@ static void what_is_given_arrives(void **state)
         "      0000ffe0-0000-1000-8000-00805f9b34fb], manufacturer: {id: 76, data: '02 15'},\n"
         "      min_rssi: -80}\n"
         "    enabled: false\n"
+        "    adapter: hci1\n"
         "    queue_timeout: 0\n"
         "    gateway: garage\n"
         "    reconnect: {min: 1s, max: 5m}\n"
@@ -279,8 +280,10 @@ static void what_is_given_arrives(void **state)
     assert_int_equal(s->mqtt.keepalive_ms, 120000);
     assert_int_equal(s->mqtt.buffer_bytes, 512 << 10);
     assert_string_equal(s->gateway.base_topic, "home/ble");
-    assert_int_equal(s->bluetooth.n_adapters, 1);
+    assert_int_equal(s->bluetooth.n_adapters, 2);
+    assert_null(s->bluetooth.adapters[0].name);
     assert_int_equal(s->bluetooth.adapters[0].address.b[5], 0xff);
+    assert_string_equal(s->bluetooth.adapters[1].name, "hci10");
     assert_int_equal(s->bluetooth.connections, 7);
     assert_false(s->bluetooth.power_on);
     assert_int_equal(d->match.address.b[0], 0xa4);
@@ -293,6 +296,7 @@ static void what_is_given_arrives(void **state)
     assert_int_equal(d->match.min_rssi, -80);
     assert_true(d->match.has_address && d->match.has_min_rssi && d->match.has_manufacturer);
     assert_false(d->enabled);
+    assert_string_equal(d->adapter->name, "hci1");
     assert_int_equal(d->queue_timeout_ms, 0);
     assert_string_equal(d->gateway, "garage");
     assert_int_equal(d->reconnect_max_ms, 300000);
