@@ -176,6 +176,77 @@ static void do_parameters(struct command *cmd)
                           : -EOPNOTSUPP);
 }
 
+static void do_connect(struct command *cmd)
+{
+    answer_errno(cmd, cmd->ops->connect ? cmd->ops->connect(cmd->user, cmd->p) : -EOPNOTSUPP);
+}
+
+static void do_forget(struct command *cmd)
+{
+    answer_errno(cmd, cmd->ops->forget ? cmd->ops->forget(cmd->user, cmd->p) : -EOPNOTSUPP);
+}
+
+static void do_services(struct command *cmd)
+{
+    uint32_t by = 8;
+
+    if (cmd->n_words > 2 && !word_is_number(cmd, cmd->words[2], &by))
+        return;
+    if (!cmd->ops->services) {
+        answer_errno(cmd, -EOPNOTSUPP);
+        return;
+    }
+    int r = by > UINT16_MAX ? -ERANGE : sim_peripheral_move_handles(cmd->p, (uint16_t)by);
+    answer_errno(cmd, r < 0 ? r : cmd->ops->services(cmd->user, cmd->p));
+}
+
+static void do_advertise(struct command *cmd)
+{
+    uint8_t data[GATT_VALUE_MAX];
+    size_t length = 0;
+    uint32_t company;
+
+    if (!word_is_number(cmd, cmd->words[2], &company))
+        return;
+    if (company > UINT16_MAX)
+        answer_error(cmd, "a company id is at most 0xffff");
+    else if (strcmp(cmd->words[3], "-") != 0 &&
+             num_parse_hex(cmd->words[3], data, sizeof(data), &length) < 0)
+        answer_error(cmd, "expected at most 512 bytes in hex, or -");
+    else
+        answer_errno(cmd, sim_peripheral_set_manufacturer(cmd->p, (uint16_t)company, data, length));
+}
+
+static void set_fault(uint32_t *faults, enum sim_fault fault, bool on)
+{
+    *faults = on ? *faults | (uint32_t)fault : *faults & ~(uint32_t)fault;
+}
+
+static void do_fault(struct command *cmd)
+{
+    struct sim_peripheral *p = sim_world_find(cmd->world, cmd->words[1]);
+    struct sim_adapter *adapter = p ? NULL : sim_world_find_adapter(cmd->world, cmd->words[1]);
+    enum sim_fault fault;
+    bool on;
+
+    if (!p && !adapter) {
+        answer_error(cmd, "there is no such peripheral or adapter");
+        return;
+    }
+    if (!sim_fault_parse(cmd->words[2], adapter != NULL, &fault)) {
+        strbuf_printf(cmd->answer, "error the faults are %s", sim_fault_names(adapter != NULL));
+        return;
+    }
+    if (!word_is_on_off(cmd, cmd->words[3], &on))
+        return;
+    if (!cmd->ops->fault) {
+        answer_errno(cmd, -EOPNOTSUPP);
+        return;
+    }
+    set_fault(p ? &p->faults : &adapter->faults, fault, on);
+    answer_errno(cmd, cmd->ops->fault(cmd->user, adapter, fault, on));
+}
+
 static void do_notify(struct command *cmd)
 {
     uint32_t count, rate;
@@ -234,12 +305,35 @@ static void do_sent(struct command *cmd)
     strbuf_printf(cmd->answer, " %llu", (unsigned long long)cmd->c->n_sent);
 }
 
+/* false: it cannot be, and that is said */
+static bool rename_adapter(struct command *cmd, struct sim_adapter *adapter)
+{
+    const char *name = cmd->words[3];
+
+    if (strcmp(cmd->words[2], "add") != 0 || adapter->present) {
+        answer_error(cmd, "only an adapter that comes back can have another name");
+        return false;
+    }
+    if (sim_world_find_adapter(cmd->world, name) || strncmp(name, "hci", 3) != 0 ||
+        strlen(name) > 6 || !name[3] || name[3 + strspn(name + 3, "0123456789")]) {
+        answer_error(cmd, "expected a name such as hci2 that is free");
+        return false;
+    }
+    char *copy = strdup(name);
+    if (!copy) {
+        answer_errno(cmd, -ENOMEM);
+        return false;
+    }
+    free(adapter->name);
+    adapter->name = copy;
+    return true;
+}
+
 static void do_adapter(struct command *cmd)
 {
     static const char *const changes[] = {
-        [CONTROL_ADAPTER_REMOVE] = "remove",
-        [CONTROL_ADAPTER_ADD] = "add",
-        [CONTROL_ADAPTER_OFF] = "off",
+        [CONTROL_ADAPTER_REMOVE] = "remove", [CONTROL_ADAPTER_PULL] = "pull",
+        [CONTROL_ADAPTER_ADD] = "add",       [CONTROL_ADAPTER_OFF] = "off",
         [CONTROL_ADAPTER_ON] = "on",
     };
     struct sim_adapter *adapter = sim_world_find_adapter(cmd->world, cmd->words[1]);
@@ -248,6 +342,8 @@ static void do_adapter(struct command *cmd)
         answer_error(cmd, "there is no such adapter");
         return;
     }
+    if (cmd->n_words > 3 && !rename_adapter(cmd, adapter))
+        return;
     for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
         if (strcmp(cmd->words[2], changes[i]) == 0) {
             answer_errno(cmd, cmd->ops->adapter
@@ -255,7 +351,7 @@ static void do_adapter(struct command *cmd)
                                   : -EOPNOTSUPP);
             return;
         }
-    answer_error(cmd, "expected remove, add, off or on");
+    answer_error(cmd, "expected remove, add, off, on or pull");
 }
 
 static void do_quit(struct command *cmd)
@@ -282,12 +378,17 @@ static const struct {
     {"refuse", "refuse P on|off", TARGET_PERIPHERAL, 3, 3, do_refuse},
     {"slow", "slow P MS", TARGET_PERIPHERAL, 3, 3, do_slow},
     {"parameters", "parameters P INTERVAL LATENCY TIMEOUT", TARGET_PERIPHERAL, 5, 5, do_parameters},
+    {"connect", "connect P", TARGET_PERIPHERAL, 2, 2, do_connect},
+    {"forget", "forget P", TARGET_PERIPHERAL, 2, 2, do_forget},
+    {"services", "services P [BY]", TARGET_PERIPHERAL, 2, 3, do_services},
+    {"advertise", "advertise P COMPANY HEX", TARGET_PERIPHERAL, 4, 4, do_advertise},
+    {"fault", "fault P|NAME FAULT on|off", TARGET_NONE, 4, 4, do_fault},
     {"notify", "notify P CHAR COUNT RATE", TARGET_CHARACTERISTIC, 5, 5, do_notify},
     {"value", "value P CHAR HEX", TARGET_CHARACTERISTIC, 4, 4, do_value},
     {"get", "get P CHAR", TARGET_CHARACTERISTIC, 3, 3, do_get},
     {"writes", "writes P CHAR", TARGET_CHARACTERISTIC, 3, 3, do_writes},
     {"sent", "sent P CHAR", TARGET_CHARACTERISTIC, 3, 3, do_sent},
-    {"adapter", "adapter NAME remove|add|off|on", TARGET_NONE, 3, 3, do_adapter},
+    {"adapter", "adapter NAME remove|add [AS]|off|on|pull", TARGET_NONE, 3, 4, do_adapter},
     {"quit", "quit", TARGET_NONE, 1, 1, do_quit},
 };
 

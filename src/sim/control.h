@@ -12,12 +12,18 @@
  *   refuse P on|off                        every Connect fails at once
  *   slow P MS                              each of its answers comes so much later
  *   parameters P INTERVAL LATENCY TIMEOUT  asks the central for them, in HCI's units
+ *   connect P                              another program connects to it
+ *   forget P                               its object is removed, whatever was going on
+ *   services P [BY]                        Service Changed: its handles are higher by BY (8)
+ *   advertise P COMPANY HEX                manufacturer's data, instead of what it had
+ *   fault P|NAME FAULT on|off              of a peripheral or an adapter: see sim/fault.h
  *   notify P CHAR COUNT RATE               a burst of values that start with a number
  *   value P CHAR HEX                       sets the value ("-": empty); may be notified
  *   get P CHAR                             "ok HEX" ("ok -": empty)
  *   writes P CHAR                          since the last ask: "ok request:01 command:02"
  *   sent P CHAR                            notifications since the start: "ok 42"
- *   adapter NAME remove|add|off|on         the adapter changes
+ *   adapter NAME remove|add|off|on|pull    the adapter changes (pull: it goes without a word)
+ *   adapter NAME add AS                    it comes back under another name
  *   quit                                   the player ends
  */
 #pragma once
@@ -32,7 +38,8 @@ enum control_adapter {
     CONTROL_ADAPTER_REMOVE,
     CONTROL_ADAPTER_ADD,
     CONTROL_ADAPTER_OFF,
-    CONTROL_ADAPTER_ON
+    CONTROL_ADAPTER_ON,
+    CONTROL_ADAPTER_PULL
 };
 
 #define CONTROL_REASON_TIMEOUT 0x08 /* HCI error codes: Core Specification Vol 1 Part F */
@@ -48,6 +55,12 @@ struct control_ops {
     void (*due)(void *user, struct sim_peripheral *p);
     /* the adapter is to change; the op also sets present and powered */
     int (*adapter)(void *user, struct sim_adapter *adapter, enum control_adapter change);
+    int (*connect)(void *user, struct sim_peripheral *p);
+    int (*forget)(void *user, struct sim_peripheral *p);
+    /* p's handles have changed */
+    int (*services)(void *user, struct sim_peripheral *p);
+    /* a fault of a peripheral, or (else NULL) an adapter, was switched */
+    int (*fault)(void *user, struct sim_adapter *adapter, enum sim_fault fault, bool on);
     /* a connected peripheral asks for connection parameters */
     int (*parameters)(void *user, struct sim_peripheral *p, uint16_t interval, uint16_t latency,
                       uint16_t timeout);

@@ -13,9 +13,8 @@
 #define BATTERY_READ_US MS_TO_US(100)
 #define RSSI_DELTA      8 /* without a filter BlueZ tells only changes of 8 dB */
 #define LOCAL_MTU       517
-#define ABORTED         "le-connection-abort-by-local"
-#define CANCELED        "br-connection-canceled"
-#define ALREADY_RUNNING "Operation already in progress"
+#define ABORT_US        MS_TO_US(60) /* how long the link of an aborted Connect lives */
+#define MAX_COMPANIES   64           /* whose data is remembered */
 
 struct sim_device *sim_device_of(struct sim_object *o)
 {
@@ -30,6 +29,25 @@ uint16_t sim_device_mtu(const struct sim_device *d)
 static uint64_t now(const struct sim_device *d)
 {
     return sim_bluez_now(d->hci->bluez);
+}
+
+const char *sim_device_aborted(const struct sim_bluez *bluez)
+{
+    return sim_since(bluez, 562) ? "le-connection-abort-by-local"
+                                 : "Software caused connection abort";
+}
+
+static const char *canceled(const struct sim_bluez *bluez)
+{
+    return sim_since(bluez, 562) ? "br-connection-canceled" : "Cancelled";
+}
+
+static void reply_busy(struct sim_bluez *bluez, sd_bus_message *m)
+{
+    if (sim_since(bluez, 581))
+        sim_reply_error(bluez, m, BLUEZ_ERROR("InProgress"), "In Progress");
+    else
+        sim_reply_error(bluez, m, BLUEZ_ERROR("Failed"), "Operation already in progress");
 }
 
 /* BlueZ never keeps a device whose address will change. */
@@ -95,11 +113,55 @@ static void note_rssi(struct sim_device *d, int rssi)
     sim_object_changed(&d->object, "RSSI");
 }
 
+/* Companies that are not advertised any more stay. Whether anything changed. */
+static bool note_manufacturer(struct sim_device *d, const struct sim_manufacturer_data *heard)
+{
+    struct sim_manufacturer_data *known = NULL;
+    size_t length = heard->data.length;
+
+    for (size_t i = 0; i < d->n_manufacturer && !known; i++)
+        if (d->manufacturer[i].company == heard->company)
+            known = &d->manufacturer[i];
+    if (known && known->data.length == length &&
+        (length == 0 || memcmp(known->data.data, heard->data.data, length) == 0))
+        return false;
+    uint8_t *copy = malloc(MAX_OF(length, (size_t)1));
+    if (!copy || (!known && d->n_manufacturer == MAX_COMPANIES)) {
+        free(copy);
+        return false;
+    }
+    if (!known) {
+        struct sim_manufacturer_data *more =
+            reallocarray(d->manufacturer, d->n_manufacturer + 1, sizeof(*more));
+        if (!more) {
+            free(copy);
+            return false;
+        }
+        d->manufacturer = more;
+        known = &more[d->n_manufacturer++];
+        *known = (struct sim_manufacturer_data){.company = heard->company};
+    }
+    if (length)
+        memcpy(copy, heard->data.data, length);
+    free(known->data.data);
+    known->data = (struct sim_bytes){.data = copy, .length = length};
+    return true;
+}
+
+static void forget_manufacturer(struct sim_device *d)
+{
+    for (size_t i = 0; i < d->n_manufacturer; i++)
+        free(d->manufacturer[i].data.data);
+    free(d->manufacturer);
+    d->manufacturer = NULL;
+    d->n_manufacturer = 0;
+}
+
 void sim_device_report(struct sim_device *d, int rssi)
 {
     const struct sim_peripheral *p = d->peripheral;
     bool duplicates = sim_hci_wants_duplicates(d->hci);
-    bool fresh = !sim_object_exists(&d->object);
+    bool fresh = !sim_object_exists(&d->object), changed = duplicates;
 
     if (fresh && sim_device_announce(d, true) < 0)
         return;
@@ -118,10 +180,10 @@ void sim_device_report(struct sim_device *d, int rssi)
         d->advertised_seen = true;
         sim_object_changed(&d->object, "UUIDs");
     }
-    if (p->n_manufacturer && (!d->manufacturer_seen || duplicates)) {
-        d->manufacturer_seen = true;
+    for (size_t i = 0; i < p->n_manufacturer; i++)
+        changed |= note_manufacturer(d, &p->manufacturer[i]);
+    if (p->n_manufacturer && changed)
         sim_object_changed(&d->object, "ManufacturerData");
-    }
     if (p->n_service_data && (!d->service_data_seen || duplicates)) {
         d->service_data_seen = true;
         sim_object_changed(&d->object, "ServiceData");
@@ -140,7 +202,8 @@ void sim_device_forget_rssi(struct sim_device *d)
 static void stop_timers(struct sim_device *d)
 {
     sd_event_source **timers[] = {&d->temporary_timer, &d->connect_timer,    &d->link_timer,
-                                  &d->resolve_timer,   &d->disconnect_timer, &d->battery_timer};
+                                  &d->resolve_timer,   &d->disconnect_timer, &d->battery_timer,
+                                  &d->abort_timer};
 
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
         if (*timers[i])
@@ -175,7 +238,8 @@ void sim_device_withdraw(struct sim_device *d, bool announce)
         d->hci->establishing = NULL;
     d->connecting = d->connected = d->resolved = d->disconnecting = d->remove_after = false;
     d->rssi = 0;
-    d->found = d->advertised_seen = d->manufacturer_seen = d->service_data_seen = false;
+    d->found = d->advertised_seen = d->service_data_seen = false;
+    forget_manufacturer(d);
     if (d->temporary)
         d->known = d->resolved_once = false;
     if (announce)
@@ -209,7 +273,9 @@ struct sim_device *sim_device_free(struct sim_device *d)
     sd_event_source_disable_unref(d->link_timer);
     sd_event_source_disable_unref(d->resolve_timer);
     sd_event_source_disable_unref(d->disconnect_timer);
+    sd_event_source_disable_unref(d->abort_timer);
     sd_event_source_disable_unref(d->battery_timer);
+    forget_manufacturer(d);
     free(d->alias);
     free(d);
     return NULL;
@@ -238,7 +304,9 @@ void sim_device_fail_connect(struct sim_device *d, const char *text)
 
 static int on_connect_timeout(sd_event_source *source, uint64_t usec, void *userdata)
 {
-    sim_device_fail_connect(userdata, ABORTED);
+    struct sim_device *d = userdata;
+
+    sim_device_fail_connect(d, sim_device_aborted(d->hci->bluez));
     return 0;
 }
 
@@ -274,11 +342,33 @@ static int on_resolve(sd_event_source *source, uint64_t usec, void *userdata)
         d->resolved_once = true;
         sim_object_changed(&d->object, "UUIDs");
     }
-    if (sim_gatt_resolve(d) < 0)
-        return 0; /* out of memory: it stays unresolved */
     d->resolved = true;
-    sim_object_changed(&d->object, "ServicesResolved");
+    if (d->peripheral->faults & SIM_FAULT_RESOLVE_EARLY)
+        sim_object_changed_now(&d->object, "ServicesResolved");
+    if (!(d->peripheral->faults & SIM_FAULT_RESOLVE_EMPTY) && sim_gatt_resolve(d) < 0) {
+        d->resolved = false;
+        return 0; /* out of memory: it stays unresolved */
+    }
+    if (!(d->peripheral->faults & SIM_FAULT_RESOLVE_EARLY))
+        sim_object_changed(&d->object, "ServicesResolved");
     return 0;
+}
+
+/* A Connect has failed, and its link came all the same. */
+static int on_abort(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct sim_device *d = userdata;
+
+    if (d->peripheral->faults & SIM_FAULT_CONNECT_VANISH)
+        sim_device_withdraw(d, true);
+    else
+        sim_device_link_lost(d);
+    return 0;
+}
+
+static bool is_to_abort(const struct sim_device *d)
+{
+    return d->peripheral->faults & (SIM_FAULT_CONNECT_ABORT | SIM_FAULT_CONNECT_VANISH);
 }
 
 static int on_link_up(sd_event_source *source, uint64_t usec, void *userdata)
@@ -290,10 +380,10 @@ static int on_link_up(sd_event_source *source, uint64_t usec, void *userdata)
     d->hci->establishing = NULL;
     if (p->adapter != SIM_NO_ADAPTER)
         return 0; /* another adapter was faster: wait for it to advertise again */
-    if (!p->present || p->refuse) {
-        sim_device_fail_connect(d, ABORTED);
+    if (!p->present || p->refuse || is_to_abort(d))
+        sim_device_fail_connect(d, sim_device_aborted(b));
+    if (!p->present || p->refuse)
         return 0;
-    }
     end_connect(d);
     d->connected = true;
     sim_peripheral_connected(p, d->hci->index);
@@ -301,8 +391,11 @@ static int on_link_up(sd_event_source *source, uint64_t usec, void *userdata)
     sim_reply_ok(b, d->connect);
     d->connect = sd_bus_message_unref(d->connect);
     sim_gatt_connected(d);
-    sim_timer_set(b, &d->resolve_timer, now(d) + b->world->timing.resolve_us + p->slow_us,
-                  on_resolve, d);
+    if (is_to_abort(d))
+        sim_timer_set(b, &d->abort_timer, now(d) + ABORT_US, on_abort, d);
+    else
+        sim_timer_set(b, &d->resolve_timer, now(d) + b->world->timing.resolve_us + p->slow_us,
+                      on_resolve, d);
     update_air(d);
     return 0;
 }
@@ -314,29 +407,53 @@ void sim_device_establish(struct sim_device *d)
                   on_link_up, d);
 }
 
-int sim_device_connect(struct sim_object *o, sd_bus_message *m)
+/* Whether the Connect was answered, or never will be, because of a fault. */
+static bool connect_is_faulty(struct sim_device *d, sd_bus_message *m)
 {
-    struct sim_device *d = sim_device_of(o);
+    struct sim_bluez *b = d->hci->bluez;
+    uint32_t faults = d->peripheral->faults;
+
+    if (faults & SIM_FAULT_CONNECT_MUTE)
+        return true;
+    if (faults & SIM_FAULT_CONNECT_HOLLOW)
+        sim_reply_ok(b, m);
+    else if (faults & SIM_FAULT_CONNECT_BUSY)
+        reply_busy(b, m);
+    else if (faults & SIM_FAULT_CONNECT_AUTH)
+        sim_reply_error(b, m, BLUEZ_ERROR("AuthenticationFailed"), "Authentication Failed");
+    else if (d->peripheral->refuse)
+        sim_reply_error(b, m, BLUEZ_ERROR("Failed"), sim_device_aborted(b));
+    else
+        return false;
+    return true;
+}
+
+void sim_device_begin_connect(struct sim_device *d, sd_bus_message *m)
+{
+    struct sim_bluez *b = d->hci->bluez;
 
     if (d->connected) {
-        sim_reply_ok(o->bluez, m);
-        return 0;
+        sim_reply_ok(b, m);
+        return;
     }
     if (!is_private(d->peripheral))
         d->temporary = false;
     if (!sim_hci_is_powered(d->hci)) {
-        sim_reply_error(o->bluez, m, BLUEZ_ERROR("Failed"), "Input/output error");
+        sim_reply_error(b, m, BLUEZ_ERROR("Failed"), "Input/output error");
     } else if (d->connecting) {
-        sim_reply_error(o->bluez, m, BLUEZ_ERROR("Failed"), ALREADY_RUNNING);
-    } else if (d->peripheral->refuse) {
-        sim_reply_error(o->bluez, m, BLUEZ_ERROR("Failed"), ABORTED);
-    } else {
+        reply_busy(b, m);
+    } else if (!connect_is_faulty(d, m)) {
         d->connecting = true;
         d->connect = sd_bus_message_ref(m);
-        sim_timer_set(o->bluez, &d->connect_timer,
-                      now(d) + o->bluez->world->timing.connect_timeout_us, on_connect_timeout, d);
+        sim_timer_set(b, &d->connect_timer, now(d) + b->world->timing.connect_timeout_us,
+                      on_connect_timeout, d);
         sim_hci_update_advert(d->hci, d->index);
     }
+}
+
+int sim_device_connect(struct sim_object *o, sd_bus_message *m)
+{
+    sim_device_begin_connect(sim_device_of(o), m);
     return 0;
 }
 
@@ -352,7 +469,7 @@ static int request_disconnect(struct sim_device *d, sd_bus_message *m)
     struct sim_bluez *b = d->hci->bluez;
     struct sim_waiting_call *w;
 
-    sim_device_fail_connect(d, CANCELED);
+    sim_device_fail_connect(d, canceled(b));
     if (!d->connected) {
         sim_reply_ok(b, m);
         return 0;

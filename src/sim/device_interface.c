@@ -177,20 +177,20 @@ static int append_bytes(sd_bus_message *m, const struct sim_bytes *bytes)
 
 static bool has_manufacturer(struct sim_object *o)
 {
-    return device_of(o)->manufacturer_seen;
+    return device_of(o)->n_manufacturer;
 }
 
 static int get_manufacturer(struct sim_object *o, sd_bus_message *m)
 {
-    const struct sim_peripheral *p = device_of(o)->peripheral;
+    const struct sim_device *d = device_of(o);
     int r = sd_bus_message_open_container(m, 'a', "{qv}");
 
-    for (size_t i = 0; i < p->n_manufacturer && r >= 0; i++) {
+    for (size_t i = 0; i < d->n_manufacturer && r >= 0; i++) {
         r = sd_bus_message_open_container(m, 'e', "qv");
         if (r >= 0)
-            r = sd_bus_message_append(m, "q", p->manufacturer[i].company);
+            r = sd_bus_message_append(m, "q", d->manufacturer[i].company);
         if (r >= 0)
-            r = append_bytes(m, &p->manufacturer[i].data);
+            r = append_bytes(m, &d->manufacturer[i].data);
         if (r >= 0)
             r = sd_bus_message_close_container(m);
     }
@@ -219,6 +219,11 @@ static int get_service_data(struct sim_object *o, sd_bus_message *m)
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+static bool has_bonded(struct sim_object *o)
+{
+    return sim_since(o->bluez, 565);
+}
+
 /* Simulated peripherals need no bond, and pairing is not played. */
 static int refuse_pairing(struct sim_object *o, sd_bus_message *m)
 {
@@ -232,7 +237,7 @@ static const struct sim_property properties[] = {
     {"Name", "s", get_name, has_name, NULL},
     {"Alias", "s", get_alias, NULL, set_alias},
     {"Paired", "b", get_false, NULL, NULL},
-    {"Bonded", "b", get_false, NULL, NULL},
+    {"Bonded", "b", get_false, has_bonded, NULL},
     {"Trusted", "b", get_trusted, NULL, set_trusted},
     {"Blocked", "b", get_blocked, NULL, set_blocked},
     {"LegacyPairing", "b", get_false, NULL, NULL},

@@ -147,7 +147,7 @@ int sim_hci_start_discovery(struct sim_object *o, sd_bus_message *m)
     struct sim_scanner *s = get_scanner(hci, sim_sender(m));
     if (!s)
         return -ENOMEM;
-    if (s->scanning) {
+    if (s->scanning || hci->adapter->faults & SIM_FAULT_SCAN_BUSY) {
         sim_reply_error(o->bluez, m, BLUEZ_ERROR("InProgress"), "Operation already in progress");
         return 0;
     }
@@ -226,6 +226,23 @@ static int read_filter_uuids(sd_bus_message *m, struct sim_discovery_filter *f)
     return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
+/* the keys, and since when */
+static const struct {
+    const char *name;
+    unsigned since;
+} filter_keys[] = {
+    {"UUIDs", 0},           {"RSSI", 0},           {"Pathloss", 0},  {"Transport", 0},
+    {"DuplicateData", 547}, {"Discoverable", 551}, {"Pattern", 554},
+};
+
+static bool knows_key(const struct sim_bluez *b, const char *key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(filter_keys); i++)
+        if (strcmp(filter_keys[i].name, key) == 0)
+            return sim_since(b, filter_keys[i].since);
+    return false;
+}
+
 static int read_filter_value(sd_bus_message *m, const char *key, const char *type,
                              struct sim_discovery_filter *f)
 {
@@ -267,11 +284,12 @@ static int read_filter_value(sd_bus_message *m, const char *key, const char *typ
         f->pattern = strdup(text);
         return f->pattern ? 0 : -ENOMEM;
     }
-    return -EINVAL; /* a key that this BlueZ does not know */
+    return -EINVAL;
 }
 
 /* *ret_empty: {} takes the filter away */
-static int read_filter(sd_bus_message *m, struct sim_discovery_filter *f, bool *ret_empty)
+static int read_filter(struct sim_bluez *b, sd_bus_message *m, struct sim_discovery_filter *f,
+                       bool *ret_empty)
 {
     const char *key, *type;
     int r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -285,7 +303,7 @@ static int read_filter(sd_bus_message *m, struct sim_discovery_filter *f, bool *
         if (r >= 0)
             r = sd_bus_message_enter_container(m, 'v', type);
         if (r >= 0)
-            r = read_filter_value(m, key, type, f);
+            r = knows_key(b, key) ? read_filter_value(m, key, type, f) : -EINVAL;
         if (r >= 0)
             r = sd_bus_message_exit_container(m);
         if (r >= 0)
@@ -304,7 +322,9 @@ int sim_hci_set_discovery_filter(struct sim_object *o, sd_bus_message *m)
         sim_reply_error(o->bluez, m, BLUEZ_ERROR("NotReady"), "Resource Not Ready");
         return 0;
     }
-    int r = read_filter(m, &filter, &empty);
+    int r = hci->adapter->faults & SIM_FAULT_FILTER_REFUSED
+                ? -EINVAL
+                : read_filter(o->bluez, m, &filter, &empty);
     struct sim_scanner *s = r < 0 ? NULL : get_scanner(hci, sim_sender(m));
     if (!s) {
         clear_filter(&filter);
@@ -325,8 +345,12 @@ int sim_hci_get_discovery_filters(struct sim_object *o, sd_bus_message *m)
     int r = sd_bus_message_new_method_return(m, &reply);
 
     if (r >= 0)
-        r = sd_bus_message_append(reply, "as", 7, "UUIDs", "RSSI", "Pathloss", "Transport",
-                                  "DuplicateData", "Discoverable", "Pattern");
+        r = sd_bus_message_open_container(reply, 'a', "s");
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(filter_keys); i++)
+        if (sim_since(o->bluez, filter_keys[i].since))
+            r = sd_bus_message_append(reply, "s", filter_keys[i].name);
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
     if (r < 0) {
         sd_bus_message_unref(reply);
         return r;

@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TICK_US        1000   /* notifications that are due closer together go out together */
-#define CLAIMED_BY_GAP 0x1800 /* a service that BlueZ 5.66 keeps for itself */
+#define TICK_US         1000 /* notifications that are due closer together go out together */
+#define SERVICE_GAP     0x1800
+#define SERVICE_BATTERY 0x180f
 
 /* ---- BlueZ's copy of the value ---- */
 
@@ -73,9 +74,13 @@ static bool anybody_live(struct sim_gatt_characteristic *c)
 
 uint8_t sim_gatt_enable(struct sim_gatt_characteristic *c)
 {
-    /* BlueZ leaves no choice: notifications where there are any, else indications */
-    uint16_t value = c->model->flags & GATT_FLAG_NOTIFY ? 1 : 2;
+    uint16_t flags = c->model->flags, both = 1 | 2;
+    /* BlueZ leaves no choice: notifications where there are any, else indications; it once asked
+     * for all there is */
+    uint16_t value = flags & GATT_FLAG_NOTIFY ? 1 : 2;
 
+    if (!sim_since(c->object.bluez, 559) && flags & GATT_FLAG_NOTIFY && flags & GATT_FLAG_INDICATE)
+        value = both;
     if (sim_characteristic_subscribed(c->model))
         return SIM_ATT_OK;
     uint8_t code = sim_characteristic_subscribe(c->model, value, sim_bluez_now(c->object.bluez));
@@ -265,6 +270,15 @@ static int add_service(struct sim_gatt *gatt, const struct sim_service *service)
     return r;
 }
 
+/* what BlueZ keeps for itself */
+static bool is_claimed(const struct sim_bluez *b, const struct sim_service *service)
+{
+    uint16_t uuid = bt_uuid_to_u16(&service->uuid);
+
+    return (uuid == SERVICE_GAP && !sim_since(b, 580)) ||
+           (uuid == SERVICE_BATTERY && !sim_since(b, 555));
+}
+
 int sim_gatt_resolve(struct sim_device *d)
 {
     const struct sim_peripheral *p = d->peripheral;
@@ -284,7 +298,7 @@ int sim_gatt_resolve(struct sim_device *d)
     if (!d->gatt->services || !d->gatt->characteristics)
         r = -ENOMEM;
     for (size_t i = 0; i < p->n_services && r >= 0; i++)
-        if (bt_uuid_to_u16(&p->services[i].uuid) != CLAIMED_BY_GAP)
+        if (!is_claimed(d->hci->bluez, &p->services[i]))
             r = add_service(d->gatt, &p->services[i]);
     if (r < 0)
         d->gatt = sim_gatt_free(d->gatt, false);
@@ -313,7 +327,7 @@ struct sim_gatt *sim_gatt_free(struct sim_gatt *gatt, bool announce)
 {
     if (!gatt)
         return NULL;
-    sim_ops_fail(gatt);
+    sim_ops_drop(gatt);
     /* service by service, each after its characteristics */
     for (size_t i = 0; i < gatt->n_services; i++) {
         for (size_t k = 0; k < gatt->n_characteristics; k++)
@@ -327,4 +341,20 @@ struct sim_gatt *sim_gatt_free(struct sim_gatt *gatt, bool announce)
     free(gatt->services);
     free(gatt);
     return NULL;
+}
+
+int sim_gatt_renew(struct sim_device *d)
+{
+    struct sim_characteristic *c;
+
+    if (!d->gatt)
+        return 0;
+    d->gatt = sim_gatt_free(d->gatt, true);
+    /* a subscription is gone with the CCCD that held it */
+    for (size_t i = 0; i < d->peripheral->n_services; i++)
+        for (size_t k = 0; k < d->peripheral->services[i].n_characteristics; k++) {
+            c = &d->peripheral->services[i].characteristics[k];
+            sim_characteristic_subscribe(c, 0, 0);
+        }
+    return sim_gatt_resolve(d);
 }

@@ -43,8 +43,19 @@ static int service_includes(struct sim_object *o, sd_bus_message *m)
     return sd_bus_message_append(m, "ao", 0);
 }
 
+static bool since_569(struct sim_object *o)
+{
+    return sim_since(o->bluez, 569);
+}
+
+static int service_handle(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append(m, "q", ((struct sim_gatt_service *)o)->service->handle);
+}
+
 static const struct sim_property service_properties[] = {
     {"UUID", "s", service_uuid, NULL, NULL},
+    {"Handle", "q", service_handle, since_569, NULL},
     {"Device", "o", service_device, NULL, NULL},
     {"Primary", "b", service_primary, NULL, NULL},
     {"Includes", "ao", service_includes, NULL, NULL},
@@ -125,6 +136,16 @@ static int get_notify_acquired(struct sim_object *o, sd_bus_message *m)
 static bool is_connected(struct sim_object *o)
 {
     return characteristic_of(o)->gatt->device->connected;
+}
+
+static bool has_mtu(struct sim_object *o)
+{
+    return is_connected(o) && sim_since(o->bluez, 562);
+}
+
+static int get_handle(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append(m, "q", characteristic_of(o)->model->declaration);
 }
 
 static int get_mtu(struct sim_object *o, sd_bus_message *m)
@@ -239,11 +260,18 @@ static int write_value(struct sim_object *o, sd_bus_message *m)
     if ((type && strcasecmp(type, "reliable") == 0) ||
         (type ? strcasecmp(type, "request") == 0 : (c->model->flags & GATT_FLAG_WRITE) != 0))
         return take_on_write(c, m, false, offset, data, length);
-    if ((type && strcasecmp(type, "command") != 0) || offset || (!type && !can_write_commands(o)))
+    /* "command" is enough from 5.55 on */
+    if ((type && strcasecmp(type, "command") != 0) || offset ||
+        (!can_write_commands(o) && (!type || !sim_since(o->bluez, 555))))
         return fail(o, m, NOT_SUPPORTED);
     if (length > (size_t)sim_device_mtu(c->gatt->device) - 3)
         return fail(o, m, FAILED, "Failed to initiate write");
     return take_on_write(c, m, true, 0, data, length);
+}
+
+static uint32_t faults_of(const struct sim_gatt_characteristic *c)
+{
+    return c->gatt->device->peripheral->faults;
 }
 
 static int start_notify(struct sim_object *o, sd_bus_message *m)
@@ -252,12 +280,12 @@ static int start_notify(struct sim_object *o, sd_bus_message *m)
 
     if (c->gatt->device->disconnecting)
         return fail(o, m, BLUEZ_ERROR("NotConnected"), "Not Connected");
-    if (c->notify.acquired)
+    if (c->notify.acquired || faults_of(c) & SIM_FAULT_NOTIFY_HELD)
         return fail(o, m, NOT_PERMITTED, "Notify acquired");
     if (!can_notify_at_all(o))
         return fail(o, m, NOT_SUPPORTED);
     struct sim_session *s = sim_session_find(c, sim_sender(m));
-    if (s && !s->live)
+    if ((s && !s->live) || faults_of(c) & SIM_FAULT_NOTIFY_BUSY)
         return fail(o, m, IN_PROGRESS); /* remembered from an earlier link */
     if (s) {
         sim_reply_ok(o->bluez, m);
@@ -304,11 +332,13 @@ static int acquire_notify(struct sim_object *o, sd_bus_message *m)
 
     if (!is_connected(o))
         return fail(o, m, FAILED, "Not connected");
-    if (c->notify.acquired)
+    if (faults_of(c) & SIM_FAULT_ACQUIRE_MUTE)
+        return 0;
+    if (c->notify.acquired || faults_of(c) & SIM_FAULT_NOTIFY_HELD)
         return fail(o, m, NOT_PERMITTED, "Notify acquired");
     if (c->sessions)
         return fail(o, m, IN_PROGRESS);
-    if (!can_notify(o))
+    if (!can_notify(o) && !(can_notify_at_all(o) && sim_since(o->bluez, 580)))
         return fail(o, m, NOT_SUPPORTED);
     struct sim_op *op = sim_op_new(c, SIM_OP_ACQUIRE_NOTIFY, m);
     if (!op)
@@ -370,13 +400,14 @@ static int acquire_write(struct sim_object *o, sd_bus_message *m)
 
 static const struct sim_property characteristic_properties[] = {
     {"UUID", "s", get_uuid, NULL, NULL},
+    {"Handle", "q", get_handle, since_569, NULL},
     {"Service", "o", get_service, NULL, NULL},
     {"Value", "ay", get_value, NULL, NULL},
     {"Notifying", "b", get_notifying, can_notify_at_all, NULL},
     {"Flags", "as", get_flags, NULL, NULL},
     {"WriteAcquired", "b", get_write_acquired, can_write_commands, NULL},
     {"NotifyAcquired", "b", get_notify_acquired, can_notify, NULL},
-    {"MTU", "q", get_mtu, is_connected, NULL},
+    {"MTU", "q", get_mtu, has_mtu, NULL},
 };
 static const struct sim_method characteristic_methods[] = {
     {"ReadValue", "a{sv}", read_value},       {"WriteValue", "aya{sv}", write_value},

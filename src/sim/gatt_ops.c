@@ -288,7 +288,7 @@ void sim_op_submit(struct sim_gatt *gatt, struct sim_op *op)
         arm(gatt);
 }
 
-void sim_ops_fail(struct sim_gatt *gatt)
+static void end_all(struct sim_gatt *gatt, bool answer)
 {
     while (gatt->ops) {
         struct sim_op *op = gatt->ops;
@@ -300,9 +300,19 @@ void sim_ops_fail(struct sim_gatt *gatt)
             op->c->notify.acquired = false;
         if (op->kind == SIM_OP_START_NOTIFY)
             forget_session(op);
-        if (op->kind != SIM_OP_COMMAND)
+        if (answer && op->kind != SIM_OP_COMMAND)
             fail(op, SIM_ATT_UNLIKELY); /* what BlueZ makes of a request that got no response */
         sim_op_free(op);
     }
     sim_timer_set(gatt->device->hci->bluez, &gatt->op_timer, TIME_NEVER, on_op, gatt);
+}
+
+void sim_ops_fail(struct sim_gatt *gatt)
+{
+    end_all(gatt, true);
+}
+
+void sim_ops_drop(struct sim_gatt *gatt)
+{
+    end_all(gatt, false);
 }

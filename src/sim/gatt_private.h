@@ -103,6 +103,8 @@ int sim_op_join(struct sim_op *op, sd_bus_message *call);
 struct sim_op *sim_op_free(struct sim_op *op);
 /* all fail, because the link is gone */
 void sim_ops_fail(struct sim_gatt *gatt);
+/* all end without an answer, because their objects go */
+void sim_ops_drop(struct sim_gatt *gatt);
 void sim_reply_att_error(struct sim_bluez *b, sd_bus_message *call, uint8_t code);
 
 /* ---- gatt_interface.c ---- */

@@ -185,6 +185,10 @@ static int set_powered(struct sim_object *o, sd_bus_message *m)
 
     if (r < 0)
         return r;
+    if (powered && hci_of(o)->adapter->faults & SIM_FAULT_RFKILL) {
+        sim_reply_error(o->bluez, m, BLUEZ_ERROR("Blocked"), "Blocked through rfkill");
+        return 1;
+    }
     sim_hci_power(hci_of(o), powered, m);
     return 1; /* answered */
 }
@@ -220,6 +224,47 @@ static int get_roles(struct sim_object *o, sd_bus_message *m)
     return sd_bus_message_append(m, "as", 2, "central", "peripheral");
 }
 
+static bool since_555(struct sim_object *o)
+{
+    return sim_since(o->bluez, 555);
+}
+
+static bool since_571(struct sim_object *o)
+{
+    return sim_since(o->bluez, 571);
+}
+
+static bool since_573(struct sim_object *o)
+{
+    return sim_since(o->bluez, 573);
+}
+
+static bool since_579(struct sim_object *o)
+{
+    return sim_since(o->bluez, 579);
+}
+
+static int get_power_state(struct sim_object *o, sd_bus_message *m)
+{
+    const struct sim_hci *hci = hci_of(o);
+    bool blocked = hci->adapter->faults & SIM_FAULT_RFKILL;
+
+    return sd_bus_message_append(m, "s",
+                                 sim_hci_is_powered(hci) ? "on"
+                                 : blocked               ? "off-blocked"
+                                                         : "off");
+}
+
+static int get_manufacturer(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append(m, "q", 0x0a12);
+}
+
+static int get_version(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append(m, "y", 10);
+}
+
 static const struct sim_property properties[] = {
     {"Address", "s", get_address, NULL, NULL},
     {"AddressType", "s", get_address_type, NULL, NULL},
@@ -227,6 +272,8 @@ static const struct sim_property properties[] = {
     {"Alias", "s", get_alias, NULL, set_alias},
     {"Class", "u", get_zero, NULL, NULL},
     {"Powered", "b", get_powered, NULL, set_powered},
+    {"PowerState", "s", get_power_state, since_573, NULL},
+    {"Connectable", "b", get_false, since_579, NULL},
     {"Discoverable", "b", get_false, NULL, NULL},
     {"DiscoverableTimeout", "u", get_zero, NULL, NULL},
     {"Pairable", "b", get_false, NULL, NULL},
@@ -234,7 +281,9 @@ static const struct sim_property properties[] = {
     {"Discovering", "b", get_discovering, NULL, NULL},
     {"UUIDs", "as", get_uuids, NULL, NULL},
     {"Modalias", "s", get_modalias, NULL, NULL},
-    {"Roles", "as", get_roles, NULL, NULL},
+    {"Roles", "as", get_roles, since_555, NULL},
+    {"Manufacturer", "q", get_manufacturer, since_571, NULL},
+    {"Version", "y", get_version, since_571, NULL},
 };
 static const struct sim_method methods[] = {
     {"StartDiscovery", "", sim_hci_start_discovery},
@@ -264,15 +313,22 @@ static void let_go(struct sim_hci *hci)
     for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++)
         if ((d = hci->devices[i])) {
             sim_device_link_lost(d);
-            sim_device_fail_connect(d, "le-connection-abort-by-local");
+            sim_device_fail_connect(d, sim_device_aborted(hci->bluez));
         }
+}
+
+static void tell_power(struct sim_hci *hci)
+{
+    sim_object_changed(&hci->object, "Powered");
+    if (since_573(&hci->object))
+        sim_object_changed(&hci->object, "PowerState");
 }
 
 static void tell_off(struct sim_hci *hci)
 {
     hci->adapter->powered = false;
     sim_hci_forget_scanners(hci);
-    sim_object_changed(&hci->object, "Powered");
+    tell_power(hci);
     sim_hci_stop_discovering(hci);
 }
 
@@ -288,7 +344,7 @@ void sim_hci_power(struct sim_hci *hci, bool powered, sd_bus_message *call)
         tell_off(hci);
     } else if (changes) {
         hci->adapter->powered = true;
-        sim_object_changed(&hci->object, "Powered");
+        tell_power(hci);
     }
 }
 
@@ -321,13 +377,13 @@ int sim_hci_plug_anew(struct sim_hci *hci)
     return sim_hci_plug(hci);
 }
 
-void sim_hci_unplug(struct sim_hci *hci, bool announce)
+static void unplug(struct sim_hci *hci, bool announce, bool gently)
 {
     struct sim_bluez *b = hci->bluez;
 
     if (!sim_object_exists(&hci->object))
         return;
-    if (announce && hci->adapter->powered) {
+    if (gently && hci->adapter->powered) {
         /* a pulled adapter is told off first, then its links, then that it is gone */
         tell_off(hci);
         sim_objects_flush(b);
@@ -345,6 +401,16 @@ void sim_hci_unplug(struct sim_hci *hci, bool announce)
     else
         sim_object_forget(&hci->object);
     sim_hci_update_adverts(hci);
+}
+
+void sim_hci_unplug(struct sim_hci *hci, bool announce)
+{
+    unplug(hci, announce, announce);
+}
+
+void sim_hci_pull(struct sim_hci *hci)
+{
+    unplug(hci, true, false);
 }
 
 int sim_hci_new(struct sim_bluez *bluez, size_t index, struct sim_hci **ret_hci)

@@ -119,6 +119,37 @@ static void read_address_type(struct reader *r, const struct yaml_node *node, vo
         sim_reader_fail(r, node, "'%s' is no address type; there are public and random", text);
 }
 
+/* ---- faults ---- */
+
+static void read_faults(struct reader *r, const struct yaml_node *node, bool of_adapter,
+                        uint32_t *faults)
+{
+    if (node->kind != YAML_KIND_SEQUENCE) {
+        sim_reader_fail(r, node, "faults: expected a list, not %s", yaml_node_describe(node));
+        return;
+    }
+    for (size_t i = 0; i < node->n_items; i++) {
+        const char *text = sim_reader_scalar(r, node->items[i], "a fault");
+        enum sim_fault fault;
+
+        if (text && sim_fault_parse(text, of_adapter, &fault))
+            *faults |= (uint32_t)fault;
+        else if (text)
+            sim_reader_fail(r, node->items[i], "'%s' is no fault; there are %s", text,
+                            sim_fault_names(of_adapter));
+    }
+}
+
+static void read_peripheral_faults(struct reader *r, const struct yaml_node *node, void *peripheral)
+{
+    read_faults(r, node, false, &((struct sim_peripheral *)peripheral)->faults);
+}
+
+static void read_adapter_faults(struct reader *r, const struct yaml_node *node, void *adapter)
+{
+    read_faults(r, node, true, &((struct sim_adapter *)adapter)->faults);
+}
+
 #define AT(member) offsetof(struct sim_peripheral, member)
 static const struct reader_key peripheral_keys[] = {
     {"address", READER_ADDRESS, AT(address), 0, 0, true, NULL},
@@ -131,6 +162,7 @@ static const struct reader_key peripheral_keys[] = {
     {"present", READER_BOOL, AT(present), 0, 0, false, NULL},
     {"mtu", READER_UINT16, AT(mtu), 23, 517, false, NULL},
     {"advertise", READER_OTHER, 0, 0, 0, false, read_advertise},
+    {"faults", READER_OTHER, 0, 0, 0, false, read_peripheral_faults},
     {"services", READER_OTHER, 0, 0, 0, false, sim_load_services},
 };
 #undef AT
@@ -193,6 +225,7 @@ static const struct reader_key adapter_keys[] = {
     {"address", READER_ADDRESS, AT(address), 0, 0, true, NULL},
     {"powered", READER_BOOL, AT(powered), 0, 0, false, NULL},
     {"present", READER_BOOL, AT(present), 0, 0, false, NULL},
+    {"faults", READER_OTHER, 0, 0, 0, false, read_adapter_faults},
 };
 #undef AT
 
@@ -252,7 +285,25 @@ static void read_timing(struct reader *r, const struct yaml_node *node, void *ta
 
 /* ---- the world ---- */
 
+/* "5.66" */
+static void read_bluez(struct reader *r, const struct yaml_node *node, void *target)
+{
+    const char *text = sim_reader_scalar(r, node, "a version such as 5.66");
+    struct sim_world *world = target;
+    uint32_t minor;
+
+    if (!text)
+        return;
+    if (strncmp(text, "5.", 2) != 0 || strlen(text) != 4 || num_parse_u32(text + 2, &minor) < 0 ||
+        500 + minor < SIM_BLUEZ_OLDEST || 500 + minor > SIM_BLUEZ_NEWEST)
+        sim_reader_fail(r, node, "'%s' is no version of BlueZ from 5.%d to 5.%d", text,
+                        SIM_BLUEZ_OLDEST - 500, SIM_BLUEZ_NEWEST - 500);
+    else
+        world->bluez = 500 + minor;
+}
+
 static const struct reader_key world_keys[] = {
+    {"bluez", READER_OTHER, 0, 0, 0, false, read_bluez},
     {"adapters", READER_OTHER, 0, 0, 0, false, read_adapters},
     {"timing", READER_OTHER, 0, 0, 0, false, read_timing},
     {"peripherals", READER_OTHER, 0, 0, 0, true, read_peripherals},
@@ -266,6 +317,7 @@ static int world_from_doc(const struct yaml_doc *doc, struct diags *diags,
 
     if (!world)
         return -ENOMEM;
+    world->bluez = SIM_BLUEZ_DEFAULT;
     /* as seen on BlueZ 5.66 and Linux 6.1; the disconnect is BlueZ's own timer of 2 s */
     world->timing = (struct sim_timing){
         .connect_us = MS_TO_US(80),
@@ -279,6 +331,8 @@ static int world_from_doc(const struct yaml_doc *doc, struct diags *diags,
         return -ENOMEM;
     if (diags->n_errors)
         return -EINVAL;
+    if (world->bluez < 555 && world->timing.temporary_us == MS_TO_US(30000))
+        world->timing.temporary_us = MS_TO_US(180000);
     if (!world->n_adapters) {
         free(world->adapters);
         world->adapters = NULL;

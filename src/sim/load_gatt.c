@@ -199,6 +199,7 @@ static const struct reader_key characteristic_keys[] = {
     {"script", READER_OTHER, 0, 0, 0, false, read_script},
     {"length", READER_OTHER, 0, 0, 0, false, read_length},
     {"echo", READER_BOOL, AT(echo), 0, 0, false, NULL},
+    {"notify_at_once", READER_BOOL, AT(notify_at_once), 0, 0, false, NULL},
     {"on_write", READER_OTHER, 0, 0, 0, false, read_reactions},
     {"read_error", READER_UINT8, AT(read_error), 1, 255, false, NULL},
     {"write_error", READER_UINT8, AT(write_error), 1, 255, false, NULL},

@@ -31,6 +31,13 @@ static void free_characteristic(struct sim_characteristic *c)
     free(c->id);
 }
 
+static void free_manufacturer(struct sim_peripheral *p)
+{
+    for (size_t i = 0; i < p->n_manufacturer; i++)
+        free(p->manufacturer[i].data.data);
+    free(p->manufacturer);
+}
+
 static void free_peripheral(struct sim_peripheral *p)
 {
     for (size_t i = 0; i < p->n_services; i++) {
@@ -39,9 +46,7 @@ static void free_peripheral(struct sim_peripheral *p)
         free(p->services[i].characteristics);
     }
     free(p->services);
-    for (size_t i = 0; i < p->n_manufacturer; i++)
-        free(p->manufacturer[i].data.data);
-    free(p->manufacturer);
+    free_manufacturer(p);
     for (size_t i = 0; i < p->n_service_data; i++)
         free(p->service_data[i].data.data);
     free(p->service_data);
@@ -302,6 +307,8 @@ uint8_t sim_characteristic_subscribe(struct sim_characteristic *c, uint16_t cccd
         return c->notify_error;
     if (cccd_value && !c->cccd_value && c->notify_us)
         c->next_us = now_us + c->notify_us;
+    if (cccd_value && !c->cccd_value && c->notify_at_once)
+        c->pending = true;
     if (!cccd_value) {
         c->next_us = TIME_NEVER;
         c->pending = false;
@@ -414,6 +421,45 @@ bool sim_peripheral_take_due(struct sim_peripheral *p, uint64_t now_us,
     }
     c->n_sent++;
     return true;
+}
+
+int sim_peripheral_set_manufacturer(struct sim_peripheral *p, uint16_t company, const void *data,
+                                    size_t length)
+{
+    struct sim_manufacturer_data *one = calloc(1, sizeof(*one));
+    uint8_t *copy = malloc(MAX_OF(length, (size_t)1));
+
+    if (!one || !copy) {
+        free(one);
+        free(copy);
+        return -ENOMEM;
+    }
+    if (length)
+        memcpy(copy, data, length);
+    *one = (struct sim_manufacturer_data){.company = company, .data = {copy, length}};
+    free_manufacturer(p);
+    p->manufacturer = one;
+    p->n_manufacturer = 1;
+    return 0;
+}
+
+int sim_peripheral_move_handles(struct sim_peripheral *p, uint16_t by)
+{
+    struct sim_characteristic *c;
+
+    if (p->n_services && p->services[p->n_services - 1].end + by > UINT16_MAX)
+        return -ERANGE;
+    for (size_t i = 0; i < p->n_services; i++) {
+        p->services[i].handle = (uint16_t)(p->services[i].handle + by);
+        p->services[i].end = (uint16_t)(p->services[i].end + by);
+    }
+    for (size_t i = 0; (c = nth(p, i)); i++) {
+        c->declaration = (uint16_t)(c->declaration + by);
+        c->handle = (uint16_t)(c->handle + by);
+        if (c->cccd)
+            c->cccd = (uint16_t)(c->cccd + by);
+    }
+    return 0;
 }
 
 void sim_characteristic_forget_writes(struct sim_characteristic *c)

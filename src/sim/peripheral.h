@@ -10,6 +10,7 @@
 #pragma once
 
 #include "core/bt.h"
+#include "sim/fault.h"
 #include "sim/script.h"
 #include "util/err.h"
 #include <stdbool.h>
@@ -92,6 +93,7 @@ struct sim_characteristic {
     uint16_t length_min, length_max;               /* of a write */
     uint8_t read_error, write_error, notify_error; /* ATT error of a fault, 0: none */
     bool echo;                                     /* a write is notified back */
+    bool notify_at_once;                           /* its value, to whoever subscribes */
     struct sim_reaction *reactions;                /* owned */
     size_t n_reactions;
 
@@ -153,6 +155,7 @@ struct sim_peripheral {
     /* while playing */
     bool present;     /* false: switched off or out of reach */
     bool refuse;      /* every attempt to connect fails at once */
+    uint32_t faults;  /* enum sim_fault */
     uint64_t slow_us; /* each of its answers comes so much later */
     size_t adapter;   /* index of the adapter that is connected to it, or SIM_NO_ADAPTER */
 };
@@ -162,6 +165,7 @@ struct sim_adapter {
     struct bt_address address;
     bool present; /* false: unplugged */
     bool powered;
+    uint32_t faults; /* enum sim_fault */
 };
 
 /* how long BlueZ and the radio take; the file's `timing` */
@@ -173,7 +177,13 @@ struct sim_timing {
     uint64_t temporary_us;       /* until an unused device object goes */
 };
 
+/* What BlueZ's version means for its words and properties; 5.66 is the one that was met most. */
+#define SIM_BLUEZ_OLDEST  550
+#define SIM_BLUEZ_DEFAULT 566
+#define SIM_BLUEZ_NEWEST  582
+
 struct sim_world {
+    unsigned bluez;               /* the version that is played: 566 is 5.66 */
     struct sim_adapter *adapters; /* owned */
     size_t n_adapters;
     struct sim_peripheral *peripherals; /* owned */
@@ -247,6 +257,14 @@ struct sim_notification {
  * it until then: after a late timer several may be due. */
 bool sim_peripheral_take_due(struct sim_peripheral *p, uint64_t now_us,
                              struct sim_notification *ret_notification);
+
+/* It advertises this manufacturer's data from now on, and no other's. -ENOMEM */
+MUST_CHECK
+int sim_peripheral_set_manufacturer(struct sim_peripheral *p, uint16_t company, const void *data,
+                                    size_t length);
+/* Its firmware was changed: every handle is `by` higher than before. -ERANGE */
+MUST_CHECK
+int sim_peripheral_move_handles(struct sim_peripheral *p, uint16_t by);
 
 /* forgets what was written to c */
 void sim_characteristic_forget_writes(struct sim_characteristic *c);

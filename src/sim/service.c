@@ -41,6 +41,22 @@ void sim_send(struct sim_bluez *bluez, sd_bus_message *m)
     sd_bus_message_unref(m);
 }
 
+static void reply_as_daemon(struct sim_bluez *b, sd_bus_message *reply)
+{
+    sd_bus_message_set_sender(reply, DBUS);
+    sim_send(b, reply);
+}
+
+static void fail_as_daemon(struct sim_bluez *b, sd_bus_message *call, const char *error,
+                           const char *text)
+{
+    sd_bus_error e = SD_BUS_ERROR_MAKE_CONST(error, text);
+    sd_bus_message *reply = NULL;
+
+    if (sd_bus_message_new_method_error(call, &reply, &e) >= 0)
+        reply_as_daemon(b, reply);
+}
+
 void sim_reply(struct sim_bluez *bluez, sd_bus_message *reply)
 {
     sim_objects_flush(bluez);
@@ -48,10 +64,21 @@ void sim_reply(struct sim_bluez *bluez, sd_bus_message *reply)
     sim_send(bluez, reply);
 }
 
+/* A daemon that is dead answers nothing: the bus does, to those who wait. */
+static bool is_dead(struct sim_bluez *b, sd_bus_message *call)
+{
+    if (!b->alive && call)
+        fail_as_daemon(b, call, DBUS ".Error.NoReply",
+                       "Message recipient disconnected from message bus without replying");
+    return !b->alive;
+}
+
 void sim_reply_ok(struct sim_bluez *bluez, sd_bus_message *call)
 {
     sd_bus_message *reply = NULL;
 
+    if (is_dead(bluez, call))
+        return;
     sim_objects_flush(bluez);
     if (!call || sd_bus_message_new_method_return(call, &reply) < 0)
         return;
@@ -65,6 +92,8 @@ void sim_reply_error(struct sim_bluez *bluez, sd_bus_message *call, const char *
     sd_bus_error error = SD_BUS_ERROR_MAKE_CONST(name, text);
     sd_bus_message *reply = NULL;
 
+    if (is_dead(bluez, call))
+        return;
     sim_objects_flush(bluez);
     if (!call || sd_bus_message_new_method_error(call, &reply, &error) < 0)
         return;
@@ -119,22 +148,6 @@ void sim_timer_set(struct sim_bluez *bluez, sd_event_source **timer, uint64_t at
 }
 
 /* ---- in, as the bus daemon of a socket pair ---- */
-
-static void reply_as_daemon(struct sim_bluez *b, sd_bus_message *reply)
-{
-    sd_bus_message_set_sender(reply, DBUS);
-    sim_send(b, reply);
-}
-
-static void fail_as_daemon(struct sim_bluez *b, sd_bus_message *call, const char *error,
-                           const char *text)
-{
-    sd_bus_error e = SD_BUS_ERROR_MAKE_CONST(error, text);
-    sd_bus_message *reply = NULL;
-
-    if (sd_bus_message_new_method_error(call, &reply, &e) >= 0)
-        reply_as_daemon(b, reply);
-}
 
 static int answer_as_daemon(struct sim_bluez *b, sd_bus_message *call)
 {
@@ -322,9 +335,9 @@ void sim_bluez_die(struct sim_bluez *bluez)
     if (!bluez->alive)
         return;
     bluez->alive = false;
-    go_silent(bluez);
     unique_name(bluez, owner, sizeof(owner));
     tell_owner(bluez, owner, "");
+    go_silent(bluez);
 }
 
 int sim_bluez_start(struct sim_bluez *bluez)
@@ -338,6 +351,12 @@ int sim_bluez_start(struct sim_bluez *bluez)
     unique_name(bluez, owner, sizeof(owner));
     tell_owner(bluez, "", owner);
     return come_alive(bluez);
+}
+
+void sim_bluez_client_vanished(struct sim_bluez *bluez)
+{
+    for (size_t i = 0; i < bluez->world->n_adapters; i++)
+        sim_hci_client_vanished(bluez->hcis[i], "");
 }
 
 /* ---- control ---- */
@@ -388,6 +407,12 @@ static int control_adapter(void *user, struct sim_adapter *adapter, enum control
         sim_hci_unplug(hci, true);
         adapter->present = false;
         return 0;
+    case CONTROL_ADAPTER_PULL:
+        if (!adapter->present)
+            return -ENODEV;
+        sim_hci_pull(hci);
+        adapter->present = false;
+        return 0;
     case CONTROL_ADAPTER_ADD:
         if (adapter->present)
             return -EEXIST;
@@ -403,7 +428,81 @@ static int control_adapter(void *user, struct sim_adapter *adapter, enum control
     return -EINVAL;
 }
 
+/* the device's object at the first adapter that could connect to it */
+static struct sim_device *any_device_of(struct sim_bluez *b, const struct sim_peripheral *p)
+{
+    size_t index = (size_t)(p - b->world->peripherals);
+
+    for (size_t i = 0; i < b->world->n_adapters; i++) {
+        struct sim_hci *hci = b->hcis[i];
+
+        if (!sim_hci_is_powered(hci))
+            continue;
+        if (!hci->devices[index] && sim_device_new(hci, index, &hci->devices[index]) < 0)
+            return NULL;
+        return hci->devices[index];
+    }
+    return NULL;
+}
+
+static int control_connect(void *user, struct sim_peripheral *p)
+{
+    struct sim_device *d = any_device_of(user, p);
+    int r = 0;
+
+    if (!d)
+        return -ENODEV;
+    if (!sim_object_exists(&d->object))
+        r = sim_device_announce(d, true);
+    if (r >= 0)
+        sim_device_begin_connect(d, NULL);
+    return r;
+}
+
+static int control_forget(void *user, struct sim_peripheral *p)
+{
+    struct sim_bluez *b = user;
+
+    for (size_t i = 0; i < b->world->n_adapters; i++) {
+        struct sim_device *d = sim_hci_device(b->hcis[i], (size_t)(p - b->world->peripherals));
+
+        if (!d)
+            continue;
+        d->temporary = true; /* and nothing of it is remembered */
+        sim_device_withdraw(d, true);
+    }
+    return 0;
+}
+
+static int control_services(void *user, struct sim_peripheral *p)
+{
+    struct sim_bluez *b = user;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < b->world->n_adapters; i++) {
+        struct sim_device *d = sim_hci_device(b->hcis[i], (size_t)(p - b->world->peripherals));
+
+        if (d)
+            r = sim_gatt_renew(d);
+    }
+    return r;
+}
+
+static int control_fault(void *user, struct sim_adapter *adapter, enum sim_fault fault, bool on)
+{
+    struct sim_bluez *b = user;
+
+    /* BlueZ switches on again what is not blocked any more */
+    if (fault == SIM_FAULT_RFKILL && adapter->present)
+        sim_hci_power(b->hcis[adapter - b->world->adapters], !on, NULL);
+    return 0;
+}
+
 const struct control_ops sim_bluez_control_ops = {
+    .connect = control_connect,
+    .forget = control_forget,
+    .services = control_services,
+    .fault = control_fault,
     .drop = control_drop,
     .presence = control_presence,
     .due = control_due,

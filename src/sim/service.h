@@ -1,6 +1,7 @@
 /*
  * Plays org.bluez on a bus, with the peripherals of a world: the objects, the order of signals and
- * the error names of BlueZ 5.66. Must not know who its clients are.
+ * the error names of BlueZ 5.66, or of the version that the world names (from 5.50 to 5.82). Must
+ * not know who its clients are.
  */
 #pragma once
 
@@ -35,6 +36,9 @@ struct sim_bluez *sim_bluez_free(struct sim_bluez *bluez);
 void sim_bluez_die(struct sim_bluez *bluez);
 MUST_CHECK
 int sim_bluez_start(struct sim_bluez *bluez);
+
+/* Only with `peer`: the client is gone, and another may follow on the same connection. */
+void sim_bluez_client_vanished(struct sim_bluez *bluez);
 
 /* time since it began to play, as the world's functions want it */
 uint64_t sim_bluez_now(const struct sim_bluez *bluez);

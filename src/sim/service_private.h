@@ -115,6 +115,12 @@ struct sim_bluez {
     struct sim_hci **hcis; /* owned; one per adapter of the world, same index */
 };
 
+/* whether the BlueZ that is played is of that version (566: 5.66) or newer */
+static inline bool sim_since(const struct sim_bluez *bluez, unsigned version)
+{
+    return bluez->world->bluez >= version;
+}
+
 /* Every reply first sends the signals that wait, as BlueZ's gdbus does. m may be NULL (nobody
  * waits). */
 void sim_reply(struct sim_bluez *bluez, sd_bus_message *reply); /* takes reply */
@@ -184,6 +190,8 @@ int sim_hci_plug(struct sim_hci *hci);
 /* the same for one that is plugged in while BlueZ runs: it is switched on a moment later */
 int sim_hci_plug_anew(struct sim_hci *hci);
 void sim_hci_unplug(struct sim_hci *hci, bool announce);
+/* the objects go, without a word about links and power before */
+void sim_hci_pull(struct sim_hci *hci);
 /* answers call (or NULL) at the right moment */
 void sim_hci_power(struct sim_hci *hci, bool powered, sd_bus_message *call);
 /* a bus client is gone */
@@ -226,7 +234,9 @@ struct sim_device {
     int rssi;             /* 0: unknown */
     bool found;           /* in this discovery */
     bool advertised_seen; /* UUIDs come from the advertisement */
-    bool manufacturer_seen, service_data_seen;
+    bool service_data_seen;
+    struct sim_manufacturer_data *manufacturer; /* owned: what came with advertisements */
+    size_t n_manufacturer;
     uint64_t last_seen_us;
     sd_event_source *temporary_timer;
 
@@ -234,6 +244,7 @@ struct sim_device {
     sd_bus_message *connect;        /* owned: the Connect to answer */
     sd_event_source *connect_timer; /* gives up */
     sd_event_source *link_timer;    /* the link is up */
+    sd_event_source *abort_timer;   /* ... and goes again: a fault */
     bool connected;                 /* Connected */
     bool resolved;                  /* ServicesResolved */
     bool resolved_once;             /* its services are in the cache */
@@ -261,6 +272,10 @@ void sim_device_establish(struct sim_device *d);
 void sim_device_link_lost(struct sim_device *d);
 /* a Connect in progress fails, as when the adapter is switched off */
 void sim_device_fail_connect(struct sim_device *d, const char *text);
+/* BlueZ's word for nearly every Connect that failed */
+const char *sim_device_aborted(const struct sim_bluez *bluez);
+/* Somebody connects; m is NULL where nobody waits for the answer. */
+void sim_device_begin_connect(struct sim_device *d, sd_bus_message *m);
 static inline struct sim_device *sim_hci_device(struct sim_hci *hci, size_t peripheral)
 {
     return hci->devices[peripheral];
@@ -283,6 +298,8 @@ int sim_device_remove_call(struct sim_device *d, sd_bus_message *m);
 
 /* creates the services' objects, if they are not there yet */
 int sim_gatt_resolve(struct sim_device *d);
+/* Service Changed: the objects go, and others come by the handles of now */
+int sim_gatt_renew(struct sim_device *d);
 struct sim_gatt *sim_gatt_free(struct sim_gatt *gatt, bool announce);
 /* the link is up: sessions that BlueZ remembers are enabled again */
 void sim_gatt_connected(struct sim_device *d);

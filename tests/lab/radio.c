@@ -152,7 +152,8 @@ static int on_adapter(void *user, struct sim_adapter *adapter, enum control_adap
     struct radio *radio = user;
     size_t index = (size_t)(adapter - radio->world->adapters);
     switch (change) {
-    case CONTROL_ADAPTER_REMOVE: return unplug(radio, index);
+    case CONTROL_ADAPTER_REMOVE:
+    case CONTROL_ADAPTER_PULL: return unplug(radio, index);
     case CONTROL_ADAPTER_ADD: return radio->adapters[index].fd < 0 ? plug(radio, index) : -EEXIST;
     case CONTROL_ADAPTER_OFF:
     case CONTROL_ADAPTER_ON: return -EOPNOTSUPP; /* the host's business */

@@ -60,6 +60,31 @@ static int note_parameters(void *user, struct sim_peripheral *p, uint16_t interv
     return 0;
 }
 
+static int note_fault(void *user, struct sim_adapter *adapter, enum sim_fault fault, bool on)
+{
+    strbuf_printf(&((struct player *)user)->log, "fault %s %d %d;", adapter ? adapter->name : "-",
+                  (int)fault, on);
+    return 0;
+}
+
+static int note_connect(void *user, struct sim_peripheral *p)
+{
+    strbuf_printf(&((struct player *)user)->log, "connect %s;", p->id);
+    return 0;
+}
+
+static int note_forget(void *user, struct sim_peripheral *p)
+{
+    strbuf_printf(&((struct player *)user)->log, "forget %s;", p->id);
+    return 0;
+}
+
+static int note_services(void *user, struct sim_peripheral *p)
+{
+    strbuf_printf(&((struct player *)user)->log, "services %s;", p->id);
+    return 0;
+}
+
 static void note_quit(void *user)
 {
     strbuf_puts(&((struct player *)user)->log, "quit;");
@@ -70,6 +95,10 @@ static const struct control_ops ops = {
     .presence = note_presence,
     .due = note_due,
     .adapter = note_adapter,
+    .fault = note_fault,
+    .connect = note_connect,
+    .forget = note_forget,
+    .services = note_services,
     .parameters = note_parameters,
     .quit = note_quit,
 };
@@ -203,7 +232,60 @@ static void adapters_are_pulled_and_put_back(void **state)
     assert_done(state, "adapter hci0 2;adapter hci0 0;adapter hci0 1;");
     assert_string_equal(ask(state, "adapter hci7 off"), "error there is no such adapter");
     assert_string_equal(ask(state, "adapter hci0 explode"),
-                        "error expected remove, add, off or on");
+                        "error expected remove, add, off, on or pull");
+    assert_string_equal(ask(state, "adapter hci0 add hci2"),
+                        "error only an adapter that comes back can have another name");
+    ((struct player *)*state)->world->adapters[0].present = false;
+    assert_string_equal(ask(state, "adapter hci0 add eth0"),
+                        "error expected a name such as hci2 that is free");
+    ask(state, "adapter hci0 add hci2");
+    assert_string_equal(ask(state, "adapter hci0 off"), "error there is no such adapter");
+    assert_string_equal(ask(state, "adapter hci2 pull"), "ok");
+}
+
+static void faults_are_switched_by_name(void **state)
+{
+    struct player *player = *state;
+
+    assert_string_equal(ask(state, "fault lamp connect_mute on"), "ok");
+    assert_string_equal(ask(state, "fault lamp resolve_empty on"), "ok");
+    assert_string_equal(ask(state, "fault hci0 rfkill on"), "ok");
+    assert_done(state, "fault - 8 1;fault - 128 1;fault hci0 65536 1;");
+    assert_int_equal(lamp(state)->faults, SIM_FAULT_CONNECT_MUTE | SIM_FAULT_RESOLVE_EMPTY);
+    assert_int_equal(player->world->adapters[0].faults, SIM_FAULT_RFKILL);
+    assert_string_equal(ask(state, "fault lamp connect_mute off"), "ok");
+    assert_int_equal(lamp(state)->faults, SIM_FAULT_RESOLVE_EMPTY);
+    assert_string_equal(ask(state, "fault lamp rfkill on"),
+                        "error the faults are connect_hollow, connect_abort, connect_vanish, "
+                        "connect_mute, connect_busy, connect_auth, resolve_early, resolve_empty, "
+                        "notify_held, notify_busy and acquire_mute");
+    assert_string_equal(ask(state, "fault hci0 connect_mute on"),
+                        "error the faults are rfkill, scan_busy and filter_refused");
+    assert_string_equal(ask(state, "fault sun rfkill on"),
+                        "error there is no such peripheral or adapter");
+}
+
+static void what_a_peripheral_is_changes_while_it_is_played(void **state)
+{
+    struct sim_characteristic *power = sim_peripheral_find(lamp(state), "power");
+    uint16_t handle = power->handle;
+
+    assert_string_equal(ask(state, "services lamp"), "ok");
+    assert_string_equal(ask(state, "services lamp 2"), "ok");
+    assert_int_equal(power->handle, handle + 10);
+    assert_int_equal(power->cccd, handle + 11);
+    assert_string_equal(ask(state, "services lamp 65530"), "error Numerical result out of range");
+    assert_done(state, "services lamp;services lamp;");
+    assert_string_equal(ask(state, "advertise lamp 0x0059 0102"), "ok");
+    assert_string_equal(ask(state, "advertise lamp 0x0499 -"), "ok");
+    assert_int_equal(lamp(state)->n_manufacturer, 1);
+    assert_int_equal(lamp(state)->manufacturer[0].company, 0x0499);
+    assert_int_equal(lamp(state)->manufacturer[0].data.length, 0);
+    assert_string_equal(ask(state, "advertise lamp 65536 01"),
+                        "error a company id is at most 0xffff");
+    assert_string_equal(ask(state, "connect lamp"), "ok");
+    assert_string_equal(ask(state, "forget lamp"), "ok");
+    assert_done(state, "connect lamp;forget lamp;");
 }
 
 static void connection_parameters_are_asked_for(void **state)
@@ -250,6 +332,11 @@ static void player_without_a_part_says_so(void **state)
     sim_peripheral_connected(lamp(state), 0);
     control_execute(player->world, &none, player, 0, "drop lamp", &player->answer);
     assert_string_equal(strbuf_str(&player->answer), "error not supported here");
+    control_execute(player->world, &none, player, 0, "fault lamp connect_mute on", &player->answer);
+    assert_string_equal(strbuf_str(&player->answer), "error not supported here");
+    assert_int_equal(lamp(state)->faults, 0);
+    control_execute(player->world, &none, player, 0, "services lamp", &player->answer);
+    assert_string_equal(strbuf_str(&player->answer), "error not supported here");
     control_execute(player->world, &none, player, 0, "adapter hci0 off", &player->answer);
     assert_string_equal(strbuf_str(&player->answer), "error not supported here");
 }
@@ -265,6 +352,8 @@ int main(void)
         TEST(value_is_set_and_told),
         TEST(writes_are_told_once),
         TEST(adapters_are_pulled_and_put_back),
+        TEST(faults_are_switched_by_name),
+        TEST(what_a_peripheral_is_changes_while_it_is_played),
         TEST(connection_parameters_are_asked_for),
         TEST(nonsense_gets_a_clear_answer),
         TEST(quit_is_answered_too),

@@ -398,6 +398,12 @@ static const struct {
 } bad[] = {
     {"adapters: {}\n", "needs the key 'peripherals'", 1},
     {P "    colour: red\n", "a peripheral has no key 'colour'", 4},
+    {P "    faults: [tired]\n", "'tired' is no fault; there are connect_hollow, ", 4},
+    {P "    faults: tired\n", "faults: expected a list", 4},
+    {P "adapters: { hci0: { address: \"00:1A:7D:00:00:01\", faults: [connect_mute] } }\n",
+     "'connect_mute' is no fault; there are rfkill, ", 4},
+    {P "bluez: 5.49\n", "'5.49' is no version of BlueZ from 5.50 to 5.82", 4},
+    {P "bluez: \"5.5\"\n", "'5.5' is no version", 4},
     {"peripherals:\n  a: { address: \"C8:00\" }\n", "'C8:00' is no address", 2},
     {"peripherals:\n  \"a b\": { address: \"C8:00:00:00:00:01\" }\n", "'a b' is no id", 2},
     {P "  b:\n    address: \"C8:00:00:00:00:01\"\n", "'a' has the same address", 5},
