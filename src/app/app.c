@@ -60,6 +60,7 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_TOPIC_SUBSCRIBE:
     case ACTION_TOPIC_UNSUBSCRIBE: mqtt_client_execute(app->client, action); break;
     case ACTION_LOG: log_write(action->log.level, action->log.area, "%s", action->log.text); break;
+    case ACTION_LOG_LEVEL: log_set_level(action->log_level); break;
     case ACTION_STATUS: sd_notifyf(0, "STATUS=%s", action->status.text); break;
     case ACTION_QUIT:
         if (!app->quitting) {

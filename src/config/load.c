@@ -249,6 +249,7 @@ static void read_root(struct reader *reader, const struct yaml_node *root,
         reader_error(reader, root, "'mqtt' is missing; write mqtt: {url: mqtt://broker.lan}");
     check_mqtt(reader, mqtt);
     check_gateway(reader, root, options);
+    check_reply_to(reader, yaml_node_get(root, "commands"));
     check_profiles(reader);
     if (devices && devices->n_items)
         read_devices(reader, devices);

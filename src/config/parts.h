@@ -39,6 +39,9 @@ struct schema *read_fields(struct reader *reader, const struct yaml_node *fields
 /* what the table cannot say about `mqtt`; `node` is its mapping or NULL */
 void check_mqtt(struct reader *reader, const struct yaml_node *node);
 
+/* what the table cannot say about `commands.reply_to`; `commands` is its mapping or NULL */
+void check_reply_to(struct reader *reader, const struct yaml_node *commands);
+
 /* an id from the file: what topics allow, not too long, none of `reserved` (ends with NULL) */
 void check_id(struct reader *reader, const struct yaml_node *name, const char *what,
               const char *const *reserved);

@@ -11,6 +11,8 @@
 /* struct settings */
 DECLARE_READER(read_mqtt_url);
 DECLARE_READER(read_adapters);
+DECLARE_READER(read_allow);
+DECLARE_READER(read_reply_to);
 /* struct device_settings */
 DECLARE_READER(read_adapter);
 DECLARE_READER(read_match_services);

@@ -2,6 +2,7 @@
 #include "config/table.h"
 
 #include "config/table_parts.h"
+#include "core/request.h"
 #include <string.h>
 
 /* ---- mqtt ---- */
@@ -102,9 +103,23 @@ static const struct key gateway_keys[] = {
 };
 
 static const struct key commands_keys[] = {
-    LATER("allow", "the operations under request/ that are allowed"),
-    LATER("reply_to", "further prefixes that a response topic may have"),
-    LATER("allow_raw", "commands may name characteristics by bare UUID"),
+    {.name = "allow",
+     .type = KEY_OTHER,
+     .read = read_allow,
+     .form = "a list of operations such as [read, write]",
+     .fallback = OPERATIONS_DEFAULT,
+     .help =
+         "the operations under request/ that are allowed; the rest are answered not_authorized"},
+    {.name = "reply_to",
+     .type = KEY_OTHER,
+     .read = read_reply_to,
+     .form = "a list of topics such as [clients/answers]",
+     .help = "below these a response topic of MQTT 5 may lie, too"},
+    {.name = "allow_raw",
+     .type = KEY_BOOL,
+     .fallback = "false",
+     AT(struct settings, commands.allow_raw),
+     .help = "requests may name characteristics by bare UUID"},
 };
 
 static const struct key home_assistant_keys[] = {

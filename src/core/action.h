@@ -28,8 +28,9 @@ enum action_type {
 
     /* the process */
     ACTION_LOG,
-    ACTION_STATUS, /* a sentence for the service manager */
-    ACTION_QUIT,   /* everything said: disconnect from the broker and leave the loop */
+    ACTION_LOG_LEVEL, /* from now on */
+    ACTION_STATUS,    /* a sentence for the service manager */
+    ACTION_QUIT,      /* everything said: disconnect from the broker and leave the loop */
 };
 
 struct action {
@@ -75,6 +76,7 @@ struct action {
             const char *area;
             const char *text;
         } log;
+        enum log_level log_level;
         struct {
             const char *text;
         } status;

@@ -17,18 +17,16 @@ struct command *command_new(struct gateway *gateway, enum command_kind kind,
 
     if (!command)
         return NULL;
+    command->gateway = gateway;
     command->kind = kind;
     command->started_us = gateway->now.mono_us;
-    command->reply_topic = strdup(reply_topic);
-    if (!command->reply_topic)
+    command->queue_ms = COMMAND_DEFAULT;
+    command->expires_us = event->message.has_expiry
+                              ? gateway_in(gateway, (uint64_t)event->message.expiry_s * 1000)
+                              : TIME_NEVER;
+    command->reply = reply_new(gateway, reply_topic, event, &command->refusal);
+    if (!command->reply)
         return command_free(command);
-    if (event->message.correlation_length) {
-        command->correlation = malloc(event->message.correlation_length);
-        if (!command->correlation)
-            return command_free(command);
-        memcpy(command->correlation, event->message.correlation, event->message.correlation_length);
-        command->correlation_length = event->message.correlation_length;
-    }
     gateway->counts.commands++;
     return command;
 }
@@ -37,12 +35,58 @@ struct command *command_free(struct command *command)
 {
     if (!command)
         return NULL;
-    free(command->reply_topic);
+    if (command->dedup) /* it never was answered */
+        dedup_drop(command->gateway->dedup, command->dedup);
+    reply_free(command->reply);
     free(command->id);
-    free(command->correlation);
     free(command);
     return NULL;
 }
+
+bool command_refused(struct gateway *gateway, struct command *command)
+{
+    if (!command->refusal)
+        return false;
+    command_answer_error(gateway, command, "bad_request", 0, "%s", command->refusal);
+    return true;
+}
+
+/* ---- waiting ---- */
+
+uint64_t command_queue_ms(const struct peer *peer, const struct command *command)
+{
+    return command->queue_ms == COMMAND_DEFAULT ? peer->settings->queue_timeout_ms
+                                                : command->queue_ms;
+}
+
+uint64_t command_queue_until(const struct peer *peer, const struct command *command, bool linked)
+{
+    uint64_t until_us = TIME_NEVER;
+
+    /* with a link there is only the work of others to wait for: no limit unless one is asked for */
+    if (!linked || (command->queue_ms != COMMAND_DEFAULT && command->queue_ms))
+        until_us = gateway_in(peer->gateway, command_queue_ms(peer, command));
+    return MIN_OF(until_us, command->expires_us);
+}
+
+void command_answer_late(struct peer *peer, struct command *command)
+{
+    struct gateway *gateway = peer->gateway;
+
+    if (!command)
+        return;
+    if (command->expires_us <= gateway->now.mono_us)
+        command_answer_error(gateway, command, "expired", 0,
+                             "it waited longer than the message's expiry");
+    else if (peer->state == PEER_STATE_ONLINE)
+        command_answer_error(gateway, command, "timeout", 0,
+                             "it waited too long behind what was asked before");
+    else
+        command_answer_error(gateway, command, "not_connected", 0, "no link in time: %s",
+                             peer->why);
+}
+
+/* ---- the answer ---- */
 
 static const char *kind_name(enum command_kind kind)
 {
@@ -50,6 +94,7 @@ static const char *kind_name(enum command_kind kind)
     case COMMAND_KIND_SET: return "set";
     case COMMAND_KIND_GET: return "get";
     case COMMAND_KIND_COMMAND: return "command";
+    case COMMAND_KIND_REQUEST: break;
     }
     return "";
 }
@@ -59,12 +104,14 @@ static struct json_writer begin(struct command *command, struct strbuf *out, con
     struct json_writer w = json_writer_to(out);
 
     json_write_object_begin(&w);
-    if (command->id) {
+    if (command->kind == COMMAND_KIND_REQUEST) { /* its topic says what it answers */
+        const char *id = command->id ? command->id : "null";
         json_write_key(&w, "id");
-        json_write_raw(&w, command->id, strlen(command->id));
+        json_write_raw(&w, id, strlen(id));
+    } else {
+        json_write_key(&w, "op");
+        json_write_string(&w, kind_name(command->kind));
     }
-    json_write_key(&w, "op");
-    json_write_string(&w, kind_name(command->kind));
     json_write_key(&w, "status");
     json_write_string(&w, status);
     return w;
@@ -76,15 +123,12 @@ static void end(struct gateway *gateway, struct command *command, struct json_wr
     json_write_uint(w, (gateway->now.mono_us - command->started_us) / 1000);
     json_write_object_end(w);
     if (strbuf_ok(w->out)) {
-        struct outbox_put put = {
-            .topic = command->reply_topic,
-            .payload = strbuf_str(w->out),
-            .length = w->out->length,
-            .qos = 1,
-            .correlation = command->correlation,
-            .correlation_length = command->correlation_length,
-        };
-        gateway_put(gateway, &put);
+        reply_send(gateway, command->reply, strbuf_str(w->out), w->out->length);
+        if (command->dedup) {
+            dedup_finish(gateway->dedup, command->dedup, gateway->now.mono_us, strbuf_str(w->out),
+                         w->out->length);
+            command->dedup = 0;
+        }
     } else {
         gateway->counts.rejected++;
     }

@@ -57,8 +57,11 @@ static int topics_init(struct gateway *gateway)
     gateway->topic_devices = status_topic(settings, "devices");
     gateway->topic_health = status_topic(settings, "health");
     gateway->topic_event = status_topic(settings, "event");
+    gateway->topic_request = status_topic(settings, "request");
+    gateway->topic_response = status_topic(settings, "response");
     return gateway->topic_status && gateway->topic_info && gateway->topic_devices &&
-                   gateway->topic_health && gateway->topic_event
+                   gateway->topic_health && gateway->topic_event && gateway->topic_request &&
+                   gateway->topic_response
                ? 0
                : -ENOMEM;
 }
@@ -85,6 +88,8 @@ int gateway_new(const struct gateway_options *options, struct gateway **ret_gate
 
     r = outbox_new(&limits, &gateway->outbox);
     if (r == 0)
+        r = dedup_new(&gateway->dedup);
+    if (r == 0)
         r = topics_init(gateway);
     if (r == 0)
         r = peers_init(gateway);
@@ -101,6 +106,7 @@ struct gateway *gateway_free(struct gateway *gateway)
     if (!gateway)
         return NULL;
     peers_done(gateway);
+    dedup_free(gateway->dedup);
     outbox_free(gateway->outbox);
     strbuf_done(&gateway->payload);
     free(gateway->topic_status);
@@ -108,6 +114,8 @@ struct gateway *gateway_free(struct gateway *gateway)
     free(gateway->topic_devices);
     free(gateway->topic_health);
     free(gateway->topic_event);
+    free(gateway->topic_request);
+    free(gateway->topic_response);
     free(gateway);
     return NULL;
 }
@@ -171,6 +179,8 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     gateway->max_packet = event->broker_up.max_packet;
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
                 MAX_OF(event->broker_up.window_qos0, 1u));
+    if (!gateway->stopping && router_subscribe_requests(gateway) < 0)
+        gateway->counts.rejected++;
     for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
         if (gateway->peers[i]->speaks && router_subscribe(gateway, gateway->peers[i]) < 0)
             gateway->counts.rejected++;

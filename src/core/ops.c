@@ -56,25 +56,42 @@ static struct gatt_op *op_new(enum op_kind kind, uint32_t entry, const uint8_t *
 
     if (!op)
         return NULL;
-    *op = (struct gatt_op){.kind = kind, .entry = entry, .queue_us = TIME_NEVER, .length = length};
+    *op = (struct gatt_op){.kind = kind,
+                           .entry = entry,
+                           .wanted = TRI_AUTO,
+                           .queue_us = TIME_NEVER,
+                           .answer_us = TIME_NEVER,
+                           .length = length};
     if (length)
         memcpy(op->data, data, length);
     return op;
 }
 
+/* behind what others wait for, but before what nobody does */
+static void append_command(struct peer *peer, struct gatt_op *op)
+{
+    struct gatt_op **link = &peer->ops;
+
+    while (*link && ((*link)->command || (*link)->step))
+        link = &(*link)->next;
+    op->next = *link;
+    *link = op;
+    peer->n_ops++;
+}
+
 /* Takes the command into the queue, or answers why not. */
 static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
-                    size_t length, struct command *command)
+                    size_t length, enum tri response, struct command *command)
 {
     struct gateway *gateway = peer->gateway;
-    uint64_t wait_ms = peer->settings->queue_timeout_ms;
+    uint64_t wait_ms = command ? command_queue_ms(peer, command) : 0;
 
     if (peer->state == PEER_STATE_DISABLED) {
         command_answer_error(gateway, command, gateway->stopping ? "cancelled" : "disabled", 0,
                              "%s", peer->why);
         return;
     }
-    if (peer->state != PEER_STATE_ONLINE && (!command || !wait_ms)) {
+    if (peer->state != PEER_STATE_ONLINE && !wait_ms) {
         command_answer_error(gateway, command, "not_connected", 0, "not connected: %s", peer->why);
         return;
     }
@@ -89,11 +106,15 @@ static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const 
         return;
     }
     op->command = command;
-    if (peer->state != PEER_STATE_ONLINE) {
-        op->queue_us = gateway_in(gateway, wait_ms);
+    op->wanted = response;
+    if (command) {
+        op->waits_link = peer->state != PEER_STATE_ONLINE;
+        op->queue_us = command_queue_until(peer, command, !op->waits_link);
         gateway_arm(gateway, op->queue_us);
+        append_command(peer, op);
+    } else {
+        append(peer, op);
     }
-    append(peer, op);
     if (peer->state == PEER_STATE_ONLINE)
         ops_run(peer);
     else
@@ -107,7 +128,7 @@ void ops_read(struct peer *peer, uint32_t entry, struct command *command)
     for (struct gatt_op *op = peer->ops; !command && op; op = op->next)
         if (op->kind == OP_KIND_READ && op->entry == entry && !op->command && !op->step)
             return;
-    enqueue(peer, OP_KIND_READ, entry, NULL, 0, command);
+    enqueue(peer, OP_KIND_READ, entry, NULL, 0, TRI_AUTO, command);
 }
 
 void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
@@ -143,9 +164,9 @@ void ops_drop_step(struct peer *peer, uint32_t number)
 }
 
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
-               struct command *command)
+               enum tri response, struct command *command)
 {
-    enqueue(peer, OP_KIND_WRITE, entry, data, length, command);
+    enqueue(peer, OP_KIND_WRITE, entry, data, length, response, command);
 }
 
 /* ---- running ---- */
@@ -156,7 +177,7 @@ static bool check_write(struct peer *peer, struct gatt_op *op, const struct sour
     const struct entry *entry = &peer->entries[op->entry];
     bool request = source->flags & GATT_FLAG_WRITE;
     bool write_command = source->flags & GATT_FLAG_WRITE_COMMAND;
-    enum tri wanted = entry->settings->response;
+    enum tri wanted = op->wanted == TRI_AUTO ? entry->settings->response : op->wanted;
 
     if (!request && !write_command) {
         fail(peer, op, "read_only", 0, "the peer does not allow writing %s", entry->settings->id);
@@ -226,6 +247,10 @@ static void issue(struct peer *peer, struct gatt_op *op)
     op->flags = source->flags;
     op->deadline_us = gateway_in(gateway, OP_MS);
     gateway_arm(gateway, op->deadline_us);
+    if (!op->sent && op->command && op->command->timeout_ms) {
+        op->answer_us = gateway_in(gateway, op->command->timeout_ms);
+        gateway_arm(gateway, op->answer_us);
+    }
     action->op = (struct op){peer->index, peer->generation, op->id};
     action->adapter = peer->adapter;
     action->device = peer->device;
@@ -259,6 +284,11 @@ void ops_run(struct peer *peer)
         peer->ops = op->next;
         peer->n_ops--;
         op->next = NULL;
+        if (op->command && op->command->expires_us <= peer->gateway->now.mono_us) {
+            command_answer_late(peer, TAKE_PTR(op->command));
+            op_free(op);
+            continue;
+        }
         if (!check(peer, op)) {
             op_free(op);
             continue;
@@ -393,7 +423,7 @@ void ops_link_lost(struct peer *peer)
     /* polls are for this link; commands wait on, for their queue timeout from now */
     for (struct gatt_op **link = &peer->ops; *link;) {
         op = *link;
-        if (!op->command || !peer->settings->queue_timeout_ms) {
+        if (!op->command || !command_queue_ms(peer, op->command)) {
             *link = op->next;
             peer->n_ops--;
             command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
@@ -401,8 +431,9 @@ void ops_link_lost(struct peer *peer)
             op_free(op);
             continue;
         }
-        if (op->queue_us == TIME_NEVER) {
-            op->queue_us = gateway_in(peer->gateway, peer->settings->queue_timeout_ms);
+        if (!op->waits_link) {
+            op->waits_link = true;
+            op->queue_us = command_queue_until(peer, op->command, false);
             gateway_arm(peer->gateway, op->queue_us);
         }
         link = &op->next;
@@ -438,6 +469,11 @@ void ops_timer(struct peer *peer)
         op_free(op);
         ops_run(peer);
     } else if (op) {
+        if (op->answer_us <= now) /* it goes on at the peer, and keeps its place until it ends */
+            command_answer_error(gateway, TAKE_PTR(op->command), "timeout", 0,
+                                 "no answer from the peer within the `timeout`");
+        else
+            gateway_arm(gateway, op->answer_us);
         gateway_arm(gateway, op->deadline_us);
     }
     for (struct gatt_op **link = &peer->ops; *link;) {
@@ -445,12 +481,7 @@ void ops_timer(struct peer *peer)
         if (op->queue_us <= now) {
             *link = op->next;
             peer->n_ops--;
-            if (peer->state == PEER_STATE_ONLINE)
-                command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0,
-                                     "the device was too busy");
-            else
-                command_answer_error(gateway, TAKE_PTR(op->command), "not_connected", 0,
-                                     "no link in time: %s", peer->why);
+            command_answer_late(peer, TAKE_PTR(op->command));
             op_free(op);
             continue;
         }

@@ -2,6 +2,7 @@
 #include "core/payload.h"
 
 #include "core/json.h"
+#include "core/json_text.h"
 #include "util/cleanup.h"
 #include "util/decimal.h"
 #include <jansson.h>
@@ -119,11 +120,6 @@ void payload_write(struct strbuf *out, enum payload_form form, const struct sche
 
 /* ---- in ---- */
 
-struct span {
-    const char *data; /* borrowed */
-    size_t length;
-};
-
 #define NUMBERS_MAX 256 /* in one payload */
 
 static int PRINTF_LIKE(3, 4)
@@ -137,64 +133,8 @@ static int PRINTF_LIKE(3, 4)
     return (int)error;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct span trim(struct span text)
-{
-    while (text.length && is_blank(text.data[0])) {
-        text.data++;
-        text.length--;
-    }
-    while (text.length && is_blank(text.data[text.length - 1]))
-        text.length--;
-    return text;
-}
-
-static bool span_is(struct span text, const char *word)
-{
-    return text.length == strlen(word) && memcmp(text.data, word, text.length) == 0;
-}
-
-static size_t digits_at(struct span text, size_t at)
-{
-    size_t n = 0;
-
-    while (at + n < text.length && text.data[at + n] >= '0' && text.data[at + n] <= '9')
-        n++;
-    return n;
-}
-
-/* how long the number at the start is (RFC 8259 section 6); 0: there is none */
-static size_t json_number_length(struct span text)
-{
-    size_t at = text.length && text.data[0] == '-', n = digits_at(text, at);
-
-    if (!n || (n > 1 && text.data[at] == '0'))
-        return 0;
-    at += n;
-    if (at < text.length && text.data[at] == '.') {
-        n = digits_at(text, at + 1);
-        if (!n)
-            return 0;
-        at += 1 + n;
-    }
-    if (at < text.length && (text.data[at] == 'e' || text.data[at] == 'E')) {
-        at++;
-        if (at < text.length && (text.data[at] == '+' || text.data[at] == '-'))
-            at++;
-        n = digits_at(text, at);
-        if (!n)
-            return 0;
-        at += n;
-    }
-    return at;
-}
-
 /* exact where 64 bits allow, else the nearest double */
-static int parse_number(struct payload_set *set, struct span number, struct value *ret_value)
+static int parse_number(struct payload_set *set, struct json_span number, struct value *ret_value)
 {
     struct decimal exact;
     char text[512];
@@ -221,7 +161,7 @@ static int parse_number(struct payload_set *set, struct span number, struct valu
     return 0;
 }
 
-static int keep_text(struct payload_set *set, struct span text, struct value *ret_value)
+static int keep_text(struct payload_set *set, struct json_span text, struct value *ret_value)
 {
     if (text.length > sizeof(set->text) - set->text_length)
         return refuse(set, PAYLOAD_E_LONG, "more than %d bytes of text", PAYLOAD_MAX_TEXT);
@@ -233,7 +173,7 @@ static int keep_text(struct payload_set *set, struct span text, struct value *re
     return 0;
 }
 
-static int parse_raw(struct payload_set *set, struct span hex)
+static int parse_raw(struct payload_set *set, struct json_span hex)
 {
     char text[3 * GATT_VALUE_MAX + 1];
 
@@ -253,51 +193,17 @@ static int parse_raw(struct payload_set *set, struct span hex)
     return 0;
 }
 
-/*
- * jansson would round numbers to doubles and refuse those beyond int64. So each number is replaced
- * by its index in `numbers` before the parsing, and looked up there afterwards.
- */
-static int index_numbers(struct payload_set *set, struct span text, struct span *numbers,
+static int index_numbers(struct payload_set *set, struct json_span text, struct json_span *numbers,
                          struct strbuf *out)
 {
-    size_t n = 0, depth = 0;
-    bool in_string = false;
-
-    for (size_t i = 0; i < text.length;) {
-        char c = text.data[i];
-        size_t take = 1;
-
-        if (in_string) {
-            if (c == '\\' && i + 1 < text.length)
-                take = 2;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > PAYLOAD_MAX_DEPTH)
-                return refuse(set, PAYLOAD_E_VALUE, "brackets more than %d deep",
-                              PAYLOAD_MAX_DEPTH);
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        } else if (c == '-' || (c >= '0' && c <= '9')) {
-            struct span rest = {text.data + i, text.length - i};
-
-            take = json_number_length(rest);
-            /* glued to what follows it would become part of another number */
-            if (!take || (take < rest.length && !strchr(" \t\r\n,]}", rest.data[take])))
-                return refuse(set, PAYLOAD_E_JSON, "not JSON: a bad number");
-            if (n == NUMBERS_MAX)
-                return refuse(set, PAYLOAD_E_VALUE, "more than %d numbers", NUMBERS_MAX);
-            numbers[n] = (struct span){rest.data, take};
-            strbuf_u64(out, n++);
-            i += take;
-            continue;
-        }
-        strbuf_append(out, text.data + i, take);
-        i += take;
+    switch (json_text_index(text, PAYLOAD_MAX_DEPTH, numbers, NUMBERS_MAX, out)) {
+    case 0: return 0;
+    case JSON_TEXT_E_DEPTH:
+        return refuse(set, PAYLOAD_E_VALUE, "brackets more than %d deep", PAYLOAD_MAX_DEPTH);
+    case JSON_TEXT_E_NUMBERS:
+        return refuse(set, PAYLOAD_E_VALUE, "more than %d numbers", NUMBERS_MAX);
+    default: return refuse(set, PAYLOAD_E_JSON, "not JSON: a bad number");
     }
-    return 0;
 }
 
 /* a field that people may give */
@@ -309,14 +215,16 @@ static bool is_settable(const struct schema *schema, size_t field)
 static int refuse_unknown(const struct schema *schema, const char *name, struct payload_set *set);
 
 static int array_from_json(struct payload_set *set, const struct field_spec *spec,
-                           const json_t *json, const struct span *numbers, struct value *ret_value);
+                           const json_t *json, const struct json_span *numbers,
+                           struct value *ret_value);
 
 static int value_from_json(struct payload_set *set, const struct field_spec *spec, const char *name,
-                           const json_t *json, const struct span *numbers, struct value *ret_value)
+                           const json_t *json, const struct json_span *numbers,
+                           struct value *ret_value)
 {
     switch (json_typeof(json)) {
     case JSON_STRING:
-        return keep_text(set, (struct span){json_string_value(json), json_string_length(json)},
+        return keep_text(set, (struct json_span){json_string_value(json), json_string_length(json)},
                          ret_value);
     case JSON_INTEGER: return parse_number(set, numbers[json_integer_value(json)], ret_value);
     case JSON_TRUE:
@@ -337,7 +245,7 @@ static int value_from_json(struct payload_set *set, const struct field_spec *spe
 
 /* one element: all its fields, in the place for them */
 static int element_from_json(struct payload_set *set, const struct field_spec *spec, json_t *json,
-                             const struct span *numbers, struct value *values)
+                             const struct json_span *numbers, struct value *values)
 {
     const char *name;
     json_t *item;
@@ -363,7 +271,8 @@ static int element_from_json(struct payload_set *set, const struct field_spec *s
 }
 
 static int array_from_json(struct payload_set *set, const struct field_spec *spec,
-                           const json_t *json, const struct span *numbers, struct value *ret_value)
+                           const json_t *json, const struct json_span *numbers,
+                           struct value *ret_value)
 {
     size_t n = json_array_size(json), each = spec->element->n_fields;
 
@@ -397,8 +306,8 @@ static int refuse_unknown(const struct schema *schema, const char *name, struct 
                   at >= sizeof(known) ? "…" : "");
 }
 
-static int parse_object(const struct schema *schema, json_t *object, const struct span *numbers,
-                        struct payload_set *set)
+static int parse_object(const struct schema *schema, json_t *object,
+                        const struct json_span *numbers, struct payload_set *set)
 {
     const char *raw_key = json_object_get(object, "raw") ? "raw" : "value";
     const char *name;
@@ -412,7 +321,8 @@ static int parse_object(const struct schema *schema, json_t *object, const struc
             return refuse(set, PAYLOAD_E_VALUE, "\"%s\" stands alone", raw_key);
         if (!json_is_string(item))
             return refuse(set, PAYLOAD_E_VALUE, "\"%s\" is a string of hex digits", raw_key);
-        return parse_raw(set, (struct span){json_string_value(item), json_string_length(item)});
+        return parse_raw(set,
+                         (struct json_span){json_string_value(item), json_string_length(item)});
     }
     if (!json_object_size(object))
         return refuse(set, PAYLOAD_E_VALUE, "no field is given");
@@ -432,10 +342,10 @@ static int parse_object(const struct schema *schema, json_t *object, const struc
 }
 
 /* What starts like JSON and is not bare. `field`: the one meant, or SIZE_MAX */
-static int parse_json(const struct schema *schema, size_t field, bool named, struct span text,
+static int parse_json(const struct schema *schema, size_t field, bool named, struct json_span text,
                       struct payload_set *set)
 {
-    struct span numbers[NUMBERS_MAX];
+    struct json_span numbers[NUMBERS_MAX];
     _cleanup_(strbuf_done) struct strbuf indexed = STRBUF_INIT;
     json_error_t error;
 
@@ -457,22 +367,22 @@ static int parse_json(const struct schema *schema, size_t field, bool named, str
         return array_from_json(set, &schema->fields[field], json, numbers, &set->values[field]);
     if (!json_is_string(json))
         return refuse(set, PAYLOAD_E_VALUE, "a single value or an object is expected");
-    struct span string = {json_string_value(json), json_string_length(json)};
+    struct json_span string = {json_string_value(json), json_string_length(json)};
     return schema ? keep_text(set, string, &set->values[field]) : parse_raw(set, string);
 }
 
-static bool is_enum_name(const struct field_spec *spec, struct span text)
+static bool is_enum_name(const struct field_spec *spec, struct json_span text)
 {
     for (size_t i = 0; i < spec->n_enums; i++)
-        if (span_is(text, spec->enums[i].name))
+        if (json_text_is(text, spec->enums[i].name))
             return true;
     return false;
 }
 
-static int parse_bare(const struct field_spec *spec, struct span exact, struct payload_set *set,
-                      struct value *ret_value)
+static int parse_bare(const struct field_spec *spec, struct json_span exact,
+                      struct payload_set *set, struct value *ret_value)
 {
-    struct span text = trim(exact);
+    struct json_span text = json_text_trim(exact);
 
     if (spec->type == FIELD_TYPE_STRING)
         return keep_text(set, exact, ret_value);
@@ -480,13 +390,13 @@ static int parse_bare(const struct field_spec *spec, struct span exact, struct p
         return refuse(set, PAYLOAD_E_VALUE, "the payload is empty");
     if (spec->type == FIELD_TYPE_BYTES || is_enum_name(spec, text))
         return keep_text(set, text, ret_value);
-    if (json_number_length(text) == text.length)
+    if (json_text_number_length(text) == text.length)
         return parse_number(set, text, ret_value);
-    if (span_is(text, "null")) {
+    if (json_text_is(text, "null")) {
         *ret_value = (struct value){.kind = VALUE_NULL};
         return 0;
     }
-    if (span_is(text, "true") || span_is(text, "false")) {
+    if (json_text_is(text, "true") || json_text_is(text, "false")) {
         *ret_value = (struct value){.kind = VALUE_BOOL, .b = text.length == 4};
         return 0;
     }
@@ -529,8 +439,8 @@ int payload_parse_set(const struct schema *schema, const char *field, const void
     if (field && !is_settable(schema, target))
         return refuse(set, PAYLOAD_E_VALUE, "%.64s: is computed and cannot be given", field);
 
-    struct span exact = {length ? payload : "", length};
-    struct span text = trim(exact);
+    struct json_span exact = {length ? payload : "", length};
+    struct json_span text = json_text_trim(exact);
     char first = text.length ? text.data[0] : '\0';
     if (first == '{' || first == '[' || (first == '"' && (!schema || target != SIZE_MAX)))
         return parse_json(schema, target, field, text, set);

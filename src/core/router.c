@@ -10,19 +10,31 @@
 #include <stdio.h>
 #include <string.h>
 
+static int subscribe(struct gateway *gateway, const char *filter)
+{
+    if (!filter)
+        return -ENOMEM;
+    struct action *action = actions_add(gateway->actions, ACTION_TOPIC_SUBSCRIBE);
+    action->topic.filter = filter;
+    action->topic.qos = 1;
+    return 0;
+}
+
+int router_subscribe_requests(struct gateway *gateway)
+{
+    return subscribe(gateway, actions_printf(gateway->actions, "%s/+", gateway->topic_request));
+}
+
 static const char *const filters[] = {"+/set", "+/set/+", "+/get", "command/+"};
 
 int router_subscribe(struct gateway *gateway, struct peer *peer)
 {
     for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
-        const char *filter =
-            actions_printf(gateway->actions, "%s/%s/%s", gateway->settings->gateway.base_topic,
-                           peer->settings->id, filters[i]);
-        if (!filter)
-            return -ENOMEM;
-        struct action *action = actions_add(gateway->actions, ACTION_TOPIC_SUBSCRIBE);
-        action->topic.filter = filter;
-        action->topic.qos = 1;
+        int r = subscribe(gateway, actions_printf(gateway->actions, "%s/%s/%s",
+                                                  gateway->settings->gateway.base_topic,
+                                                  peer->settings->id, filters[i]));
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -83,49 +95,6 @@ static bool parse(const struct gateway *gateway, const char *topic, struct route
     return n == 3 && lengths[2] == 3 && memcmp(levels[2], "get", 3) == 0;
 }
 
-static void set(struct peer *peer, uint32_t index, const char *field, const struct event *event,
-                struct command *command)
-{
-    struct gateway *gateway = peer->gateway;
-    const struct characteristic_settings *settings = peer->entries[index].settings;
-    struct payload_set asked;
-    uint8_t data[GATT_VALUE_MAX + FRAME_MAX_MARK];
-    size_t length = 0, at = 0;
-
-    if (!settings->writable) {
-        command_answer_error(gateway, command, "read_only", 0, "%s is not `writable: true`",
-                             settings->id);
-        return;
-    }
-    int error = payload_parse_set(settings->schema, *field ? field : NULL, event->message.payload,
-                                  event->message.length, &asked);
-    if (error) {
-        command_answer_error(gateway, command,
-                             error == PAYLOAD_E_JSON   ? "bad_json"
-                             : error == PAYLOAD_E_LONG ? "value_too_long"
-                                                       : "invalid_value",
-                             0, "%s", asked.error);
-        return;
-    }
-    if (asked.is_raw) {
-        ops_write(peer, index, asked.raw, asked.raw_length, command);
-        return;
-    }
-    struct codec_context context = {.real_us = gateway->now.real_us,
-                                    .counter = peer->entries[index].writes++};
-    error =
-        codec_encode(settings->schema, asked.values, &context, data, GATT_VALUE_MAX, &length, &at);
-    if (error) {
-        char text[160];
-        codec_explain(settings->schema, error, at, GATT_VALUE_MAX, text, sizeof(text));
-        command_answer_error(gateway, command,
-                             error == CODEC_E_LONG ? "value_too_long" : "invalid_value", 0, "%s",
-                             text);
-        return;
-    }
-    ops_write(peer, index, data, frame_close(settings, data, length), command);
-}
-
 static void run_command(struct peer *peer, const char *name, const struct event *event,
                         struct command *command)
 {
@@ -136,6 +105,16 @@ static void run_command(struct peer *peer, const char *name, const struct event 
         }
     command_answer_error(peer->gateway, command, "unknown_op", 0, "device %s has no command %s",
                          peer->settings->id, name);
+}
+
+/* what stands behind the topic of requests, or NULL */
+static const char *request_operation(const struct gateway *gateway, const char *topic)
+{
+    size_t length = strlen(gateway->topic_request);
+
+    return strncmp(topic, gateway->topic_request, length) == 0 && topic[length] == '/'
+               ? topic + length + 1
+               : NULL;
 }
 
 void router_message(struct gateway *gateway, const struct event *event)
@@ -149,6 +128,11 @@ void router_message(struct gateway *gateway, const struct event *event)
             actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
                         "a retained command on %s is ignored (more are only counted)",
                         event->message.topic);
+        return;
+    }
+    const char *operation = request_operation(gateway, event->message.topic);
+    if (operation) {
+        request_message(gateway, operation, event);
         return;
     }
     if (!parse(gateway, event->message.topic, &route)) {
@@ -173,20 +157,20 @@ void router_message(struct gateway *gateway, const struct event *event)
         gateway->counts.rejected++;
         return;
     }
+    if (command_refused(gateway, command))
+        return;
     if (is_command) {
         run_command(peer, route.characteristic, event, command);
         return;
     }
-    for (uint32_t i = 0; i < peer->n_entries; i++)
-        if (peer->entries[i].settings->origin != ORIGIN_MESSAGE &&
-            strcmp(peer->entries[i].settings->id, route.characteristic) == 0) {
-            if (route.kind == COMMAND_KIND_SET)
-                set(peer, i, route.field, event, command);
-            else
-                ops_read(peer, i, command);
-            return;
-        }
-    command_answer_error(gateway, command, "unknown_characteristic", 0,
-                         "device %s has no characteristic %s", peer->settings->id,
-                         route.characteristic);
+    uint32_t entry = access_find(peer, route.characteristic);
+    if (entry == NO_ENTRY)
+        command_answer_error(gateway, command, "unknown_characteristic", 0,
+                             "device %s has no characteristic %s", peer->settings->id,
+                             route.characteristic);
+    else if (route.kind == COMMAND_KIND_SET)
+        access_write(peer, entry, *route.field ? route.field : NULL, event->message.payload,
+                     event->message.length, TRI_AUTO, command);
+    else
+        ops_read(peer, entry, command);
 }

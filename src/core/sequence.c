@@ -157,6 +157,11 @@ static struct sequence *next(struct peer *peer)
     if (peer->state != PEER_STATE_ONLINE)
         return NULL;
     struct sequence *sequence = take_command(peer);
+    while (sequence && sequence->command->expires_us <= peer->gateway->now.mono_us) {
+        command_answer_late(peer, TAKE_PTR(sequence->command));
+        sequence_free(sequence);
+        sequence = take_command(peer);
+    }
     if (!sequence)
         sequence = take_due(peer, SEQUENCE_PURPOSE_POLL, &settings->poll, &peer->poll_due_us);
     if (!sequence)
@@ -351,10 +356,9 @@ static void enqueue(struct peer *peer, struct sequence *sequence)
     struct gateway *gateway = peer->gateway;
     struct sequence **link = &peer->sequences;
 
-    if (peer->state != PEER_STATE_ONLINE) {
-        sequence->queue_us = gateway_in(gateway, peer->settings->queue_timeout_ms);
-        gateway_arm(gateway, sequence->queue_us);
-    }
+    sequence->waits_link = peer->state != PEER_STATE_ONLINE;
+    sequence->queue_us = command_queue_until(peer, sequence->command, !sequence->waits_link);
+    gateway_arm(gateway, sequence->queue_us);
     while (*link)
         link = &(*link)->next;
     *link = sequence;
@@ -390,7 +394,7 @@ void step_command(struct peer *peer, size_t index, const void *payload, size_t l
         cancel(sequence, code, text);
         return;
     }
-    if (peer->state != PEER_STATE_ONLINE && !peer->settings->queue_timeout_ms) {
+    if (peer->state != PEER_STATE_ONLINE && !command_queue_ms(peer, command)) {
         cancel(sequence, "not_connected", peer->why);
         return;
     }
@@ -421,14 +425,15 @@ void step_link_lost(struct peer *peer)
     for (struct sequence **link = &peer->sequences; *link;) {
         struct sequence *sequence = *link;
 
-        if (!peer->settings->queue_timeout_ms) {
+        if (!command_queue_ms(peer, sequence->command)) {
             *link = sequence->next;
             peer->n_sequences--;
             cancel(sequence, "not_connected", "the link was lost");
             continue;
         }
-        if (sequence->queue_us == TIME_NEVER) {
-            sequence->queue_us = gateway_in(gateway, peer->settings->queue_timeout_ms);
+        if (!sequence->waits_link) {
+            sequence->waits_link = true;
+            sequence->queue_us = command_queue_until(peer, sequence->command, false);
             gateway_arm(gateway, sequence->queue_us);
         }
         link = &sequence->next;
@@ -464,8 +469,8 @@ static void timer_queue(struct peer *peer)
         }
         *link = sequence->next;
         peer->n_sequences--;
-        cancel(sequence, "not_connected",
-               peer->state == PEER_STATE_ONLINE ? "it was too busy" : peer->why);
+        command_answer_late(peer, TAKE_PTR(sequence->command));
+        sequence_free(sequence);
     }
 }
 

@@ -275,8 +275,8 @@ struct settings {
         char *base_topic;
     } gateway;
     struct {
-        uint32_t allow; /* later: bits of the operations under request/ */
-        char **reply_to;
+        uint32_t allow;  /* OPERATION_BITs of what is allowed under request/ */
+        char **reply_to; /* prefixes, whole levels */
         size_t n_reply_to;
         bool allow_raw;
     } commands;

@@ -218,6 +218,9 @@ void step_begin(struct sequence *sequence)
     sequence->waits = STEP_WAITS_NOTHING;
     sequence->wait_us = TIME_NEVER;
     sequence->deadline_us = gateway_in(gateway, sequence->settings->timeout_ms);
+    if (sequence->command && sequence->command->timeout_ms)
+        sequence->deadline_us =
+            MIN_OF(sequence->deadline_us, gateway_in(gateway, sequence->command->timeout_ms));
     gateway_arm(gateway, sequence->deadline_us);
 }
 

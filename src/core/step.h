@@ -47,6 +47,7 @@ struct sequence {
     struct command *command;                         /* owned; of COMMAND */
     struct payload_set *given;                       /* owned: its parameters, or NULL */
     uint64_t queue_us;                               /* must have begun by then */
+    bool waits_link;                                 /* ... because it waits for the link */
     uint64_t deadline_us;                            /* must have ended by then, once it runs */
 
     struct step_level levels[STEPS_MAX_DEPTH];

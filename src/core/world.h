@@ -14,8 +14,11 @@
  *   ops       a peer's queue of GATT reads and writes, one at a time
  *   step      sequences of steps: on_connect, poll, keep_alive and named commands
  *   command   what a person or program asked for; exactly one answer each
+ *   reply     where an answer goes
  *   publish   bytes of a characteristic to an MQTT message
  *   router    an MQTT message to a command
+ *   request   what comes under bridge/<gateway>/request/
+ *   access    a value that people send to a characteristic
  *   status    the JSON of link, info, devices, health
  *
  * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
@@ -24,11 +27,13 @@
 #pragma once
 
 #include "core/action.h"
+#include "core/dedup.h"
 #include "core/event.h"
 #include "core/frame.h"
 #include "core/gateway.h"
 #include "core/outbox.h"
 #include "core/payload.h"
+#include "core/request.h"
 #include "core/settings.h"
 #include "util/strbuf.h"
 #include "util/time.h"
@@ -196,10 +201,13 @@ struct gatt_op {
     struct command *command; /* owned; NULL: nobody asked */
     uint32_t step;           /* the sequence that waits for it; 0: none */
     bool publish_assumed;    /* a write that nothing reads back */
+    enum tri wanted;         /* with response? AUTO: as the file says */
     bool response;           /* decided when it runs */
     uint16_t flags;          /* of the characteristic when it ran */
     bool read_back;          /* of what was just written */
     uint64_t queue_us;       /* must have started by then; TIME_NEVER */
+    bool waits_link;         /* ... because it waits for the link */
+    uint64_t answer_us;      /* who asked waits no longer; TIME_NEVER */
     uint64_t deadline_us;    /* must have ended by then */
     size_t length;
     size_t sent;    /* of a write in several packets: up to here */
@@ -318,15 +326,35 @@ struct peer {
     uint64_t malformed_logged_us;
 };
 
-enum command_kind { COMMAND_KIND_SET, COMMAND_KIND_GET, COMMAND_KIND_COMMAND };
+enum command_kind {
+    COMMAND_KIND_SET,
+    COMMAND_KIND_GET,
+    COMMAND_KIND_COMMAND,
+    COMMAND_KIND_REQUEST, /* under bridge/<gateway>/request/ */
+};
+
+#define COMMAND_DEFAULT     UINT64_MAX /* as queue_ms: as the device's settings say */
+#define COMMAND_REPLIES_MAX 8          /* of one request that came again while it was running */
+
+/* Where an answer goes; several when the same request came again. */
+struct reply {
+    struct reply *next; /* owned */
+    char *topic;        /* owned */
+    void *correlation;  /* owned; MQTT 5 */
+    size_t correlation_length;
+};
 
 /* What somebody asked for over MQTT. Exactly one answer: command_answer_...() frees it. */
 struct command {
+    struct gateway *gateway; /* borrowed */
     enum command_kind kind;
-    char *reply_topic; /* owned */
-    char *id;          /* owned: the id that came in, as JSON text; NULL: none (set, get) */
-    void *correlation; /* owned; MQTT 5 */
-    size_t correlation_length;
+    struct reply *reply; /* owned */
+    const char *refusal; /* static: why it must not be carried out, or NULL */
+    char *id;            /* owned: the id that came in, as JSON text; NULL: none */
+    uint32_t dedup;      /* its number there, or 0 */
+    uint64_t queue_ms;   /* so long it may wait for the link, or COMMAND_DEFAULT */
+    uint64_t timeout_ms; /* so long it may take once it runs; 0: as the operation has it */
+    uint64_t expires_us; /* MQTT 5 message expiry: it must run by then; TIME_NEVER */
     uint64_t started_us;
 };
 
@@ -365,6 +393,7 @@ struct gateway {
     struct id_key *ids;            /* owned: peers by the file's id */
 
     struct outbox *outbox; /* owned */
+    struct dedup *dedup;   /* owned */
     bool broker_up, broker_v5;
     char broker_text[256]; /* why it is not up */
     uint32_t max_packet;
@@ -375,6 +404,7 @@ struct gateway {
     uint64_t stop_us;
     uint64_t health_us;
     char *topic_status, *topic_info, *topic_devices, *topic_health, *topic_event; /* owned */
+    char *topic_request, *topic_response;                                         /* owned */
     struct {
         uint64_t notifications, reads, writes, malformed, commands, retained_commands,
             stale_answers, rejected, messages;
@@ -538,7 +568,7 @@ void resolve_sources(struct peer *peer, const struct gatt_characteristic *charac
 /* ops.c; what they cannot do is answered to the command */
 void ops_read(struct peer *peer, uint32_t entry, struct command *command_take);
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
-               struct command *command_take);
+               enum tri response, struct command *command_take);
 /* for a step of sequence `number`; step_operation() is told, also at once */
 void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
               size_t length, uint32_t number);
@@ -576,6 +606,13 @@ void step_done(struct peer *peer); /* frees, answers nobody */
 struct command *command_new(struct gateway *gateway, enum command_kind kind,
                             const char *reply_topic, const struct event *event);
 struct command *command_free(struct command *command);
+/* True: it must not be carried out, and was answered. */
+bool command_refused(struct gateway *gateway, struct command *command);
+/* how long it may wait for the link, and until when it may wait now */
+uint64_t command_queue_ms(const struct peer *peer, const struct command *command);
+uint64_t command_queue_until(const struct peer *peer, const struct command *command, bool linked);
+/* it waited too long */
+void command_answer_late(struct peer *peer, struct command *command_take);
 /* both answer and free; NULL is nobody */
 void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json);
 void command_answer_error(struct gateway *gateway, struct command *command, const char *code,
@@ -583,6 +620,28 @@ void command_answer_error(struct gateway *gateway, struct command *command, cons
 /* BlueZ's outcome in the codes of the documentation, and in words */
 const char *command_explain_status(enum command_kind kind, const struct bt_result *result,
                                    const char **ret_text);
+
+/* reply.c */
+/* *ret_refusal: why the message must not act (then `topic` it is), or NULL. NULL: out of memory. */
+struct reply *reply_new(const struct gateway *gateway, const char *topic, const struct event *event,
+                        const char **ret_refusal);
+struct reply *reply_free(struct reply *reply); /* and those behind it */
+bool reply_equal(const struct reply *a, const struct reply *b);
+void reply_send(struct gateway *gateway, const struct reply *reply, const char *answer,
+                size_t length);
+
+/* access.c */
+/* the entry of that id, or NO_ENTRY; a message of another characteristic is none */
+uint32_t access_find(const struct peer *peer, const char *id);
+/* a value in the payload's forms (see payload_parse_set()); `field` NULL: the whole */
+void access_write(struct peer *peer, uint32_t entry, const char *field, const void *payload,
+                  size_t length, enum tri response, struct command *command_take);
+/* hex digits in a JSON string */
+void access_write_raw(struct peer *peer, uint32_t entry, const void *payload, size_t length,
+                      enum tri response, struct command *command_take);
+
+/* request.c */
+void request_message(struct gateway *gateway, const char *operation, const struct event *event);
 
 /* publish.c */
 /* the entry that a whole value of this one is published as: itself, or one of its messages;
@@ -602,6 +661,8 @@ void publish_timer(struct peer *peer);
 /* router.c */
 MUST_CHECK
 int router_subscribe(struct gateway *gateway, struct peer *peer);
+MUST_CHECK
+int router_subscribe_requests(struct gateway *gateway);
 void router_message(struct gateway *gateway, const struct event *event);
 
 /* broker.c */

@@ -28,6 +28,11 @@ bool log_enabled(enum log_level level)
     return (int)level <= level_limit;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
 bool log_level_parse(const char *text, enum log_level *ret_level)
 {
     for (size_t i = 0; i < ARRAY_SIZE(level_names); i++)

@@ -13,6 +13,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
+const char *log_level_name(enum log_level level);
 /* "error", "warning", "info", "debug"; false if it is none of them */
 bool log_level_parse(const char *text, enum log_level *ret_level);
 

@@ -204,10 +204,11 @@ enum command_state { SENT, HANDED, ANSWERED };
 
 struct sim_command {
     enum command_state state;
-    bool again; /* was not acknowledged when the connection broke */
     uint64_t sent_us, token;
     uint32_t written; /* the number that a /set carries; 0: none */
     unsigned n_writes;
+    unsigned replays; /* answers that may come beyond the first: the request came again, or
+                         the connection broke before the answer was acknowledged */
 };
 
 enum message_kind { MESSAGE_OTHER, MESSAGE_VALUE, MESSAGE_RESULT, MESSAGE_STATUS };

@@ -51,11 +51,12 @@ void sim_broker_down(struct sim *sim)
     sim_trace(sim, "the broker goes with %zu messages on their way", sim->n_flight);
     sim->broker_up = false;
     sim->connection++;
+    for (size_t i = 0; i < sim->n_flight; i++)
+        if (sim->flight[i].kind == MESSAGE_RESULT)
+            sim->commands[sim->flight[i].command].replays++;
     sim->n_flight = 0;
     sim->used = sim->used_qos0 = 0;
     sim_stream_broken(sim);
-    for (size_t i = 0; i < sim->n_commands; i++)
-        sim->commands[i].again = sim->commands[i].state == HANDED;
     sim_emit(sim, &event);
 }
 
@@ -157,11 +158,12 @@ static void result(struct sim *sim, const struct action *action, struct sim_flig
         return;
     }
     struct sim_command *command = &sim->commands[index];
-    if (command->state != SENT && !command->again)
+    if (command->state != SENT && command->replays)
+        command->replays--;
+    else if (command->state != SENT)
         sim_fail(sim, "command %u is answered twice: %.*s", index, (int)action->publish.length,
                  (const char *)action->publish.payload);
     command->state = HANDED;
-    command->again = false;
     message->command = index;
 }
 
@@ -169,6 +171,10 @@ static void classify(struct sim *sim, const struct action *action, struct sim_fl
 {
     const char *topic = action->publish.topic, *rest;
 
+    if (strncmp(topic, "g/bridge/gw/response/", 21) == 0) {
+        result(sim, action, message);
+        return;
+    }
     if (strncmp(topic, "g/bridge/gw/", 12) == 0) {
         bridge(sim, topic + 12, action);
         return;
@@ -263,6 +269,62 @@ static void make_payload(struct sim *sim, uint32_t index, char *buf, size_t size
         snprintf(buf, size, sim_chance(sim, 50) ? "%u" : "{\"value\":%u}", value);
 }
 
+/* the rest of a request for the device, behind its id */
+static const char *make_request(struct sim *sim, uint32_t index, char *buf, size_t size)
+{
+    static const char *const others[] = {"log_level", "scan", "pair", "nonsense"};
+    size_t device = sim_below(sim, (uint32_t)sim->n_devices);
+    uint32_t entry = sim_below(sim, (uint32_t)sim->settings.devices[device].n_characteristics +
+                                        sim_chance(sim, 5));
+    const char *times = sim_chance(sim, 20)   ? ",\"queue_timeout\":0"
+                        : sim_chance(sim, 20) ? ",\"timeout\":\"900ms\",\"queue_timeout\":\"40s\""
+                                              : "";
+
+    if (sim_chance(sim, 10)) {
+        snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"device\":\"d0\"}" : "\"level\":");
+        return others[sim_below(sim, ARRAY_SIZE(others))];
+    }
+    if (sim_chance(sim, 40)) {
+        snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\"%s}", device, entry,
+                 times);
+        return "read";
+    }
+    snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\",\"value\":%u%s}", device,
+             entry, WRITE_MARK | index, times);
+    return "write";
+}
+
+/* Some requests come twice: they act once, and at most one more answer comes. */
+static void request(struct sim *sim)
+{
+    uint32_t index = new_command(sim);
+    char topic[64], rest[160], payload[192];
+    const char *operation = make_request(sim, index, rest, sizeof(rest));
+    bool has_id = sim_chance(sim, 70);
+
+    snprintf(topic, sizeof(topic), "g/bridge/gw/request/%s", operation);
+    if (has_id)
+        snprintf(payload, sizeof(payload), "{\"id\":%u,%s", index, rest);
+    else
+        snprintf(payload, sizeof(payload), "{%s", rest);
+    struct event event = {.type = EVENT_MESSAGE,
+                          .message = {.topic = topic,
+                                      .payload = payload,
+                                      .length = strlen(payload),
+                                      .qos = 1,
+                                      .correlation = &index,
+                                      .correlation_length = sizeof(index),
+                                      .has_expiry = sim_chance(sim, 20),
+                                      .expiry_s = sim_below(sim, 20)}};
+    sim_trace(sim, "command %u: %s %s", index, topic, payload);
+    sim_emit(sim, &event);
+    if (has_id && sim_chance(sim, 30)) {
+        sim->commands[index].replays++;
+        event.message.duplicate = true;
+        sim_emit(sim, &event);
+    }
+}
+
 void sim_command(struct sim *sim)
 {
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
@@ -271,6 +333,10 @@ void sim_command(struct sim *sim)
 
     if (!sim->broker_up)
         return;
+    if (sim_chance(sim, 50)) {
+        request(sim);
+        return;
+    }
     uint32_t index = new_command(sim);
     make_payload(sim, index, payload, sizeof(payload));
     if (nowhere)

@@ -161,6 +161,7 @@ static void execute(struct sim *sim, const struct action *action)
     case ACTION_TOPIC_SUBSCRIBE:
     case ACTION_TOPIC_UNSUBSCRIBE: sim_broker_action(sim, action); break;
     case ACTION_LOG:
+    case ACTION_LOG_LEVEL:
     case ACTION_STATUS: break;
     case ACTION_QUIT: sim->quit = true; break;
     }

@@ -72,6 +72,7 @@ struct world *world_new(size_t n_devices)
     world->settings.mqtt.buffer_bytes = 1 << 20;
     world->settings.gateway.id = strdup("gw");
     world->settings.gateway.base_topic = strdup("g");
+    world->settings.commands.allow = OPERATIONS_DEFAULT_BITS;
     world->settings.bluetooth.connections = 5;
     world->settings.bluetooth.power_on = true;
     world->settings.devices = calloc(n_devices, sizeof(struct device_settings));
@@ -105,6 +106,9 @@ struct world *world_free(struct world *world)
     for (size_t i = 0; i < world->settings.n_devices; i++)
         device_settings_done(&world->settings.devices[i]);
     free(world->settings.devices);
+    for (size_t i = 0; i < world->settings.commands.n_reply_to; i++)
+        free(world->settings.commands.reply_to[i]);
+    free(world->settings.commands.reply_to);
     free(world->settings.gateway.id);
     free(world->settings.gateway.base_topic);
     free(world);
@@ -131,6 +135,8 @@ static void record(struct world *world, const struct action *action)
     if (action->type == ACTION_PUBLISH) {
         copy->publish.topic = keep(world, action->publish.topic, strlen(action->publish.topic));
         copy->publish.payload = keep(world, action->publish.payload, action->publish.length);
+        copy->publish.correlation =
+            keep(world, action->publish.correlation, action->publish.correlation_length);
     } else if (action->type == ACTION_WRITE) {
         copy->write.data = (const uint8_t *)keep(world, action->write.data, action->write.length);
     } else if (action->type == ACTION_TOPIC_SUBSCRIBE) {

@@ -6,6 +6,7 @@
 
 #include "config/suggest.h"
 #include "config/table.h"
+#include "core/request.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 #include "util/time.h"
@@ -220,6 +221,9 @@ static void what_is_not_given_has_its_documented_default(void **state)
     assert_string_equal(s->gateway.id, "testhost");
     assert_string_equal(s->mqtt.client_id, "gatt2mqtt-testhost");
     assert_string_equal(s->gateway.base_topic, "gatt2mqtt");
+    assert_int_equal(s->commands.allow, OPERATIONS_DEFAULT_BITS);
+    assert_int_equal(s->commands.n_reply_to, 0);
+    assert_false(s->commands.allow_raw);
     assert_int_equal(s->bluetooth.n_adapters, 0);
     assert_int_equal(s->bluetooth.connections, 5);
     assert_true(s->bluetooth.power_on);
@@ -242,12 +246,27 @@ static void what_is_not_given_has_its_documented_default(void **state)
     done(&l);
 }
 
+/* what the documentation shows as the default of `allow` is what it is */
+static void the_default_of_allow_is_as_it_is_shown(void **state)
+{
+    char text[] = OPERATIONS_DEFAULT, *rest = text;
+    uint32_t bits = 0;
+
+    for (const char *name; (name = strtok_r(rest, ", ", &rest));) {
+        enum operation operation = operation_find(name, strlen(name));
+        assert_int_not_equal(operation, N_OPERATIONS);
+        bits |= OPERATION_BIT(operation);
+    }
+    assert_int_equal(bits, OPERATIONS_DEFAULT_BITS);
+}
+
 static void what_is_given_arrives(void **state)
 {
     struct loaded l = load_good(
         "mqtt: {url: 'wss://[2001:db8::1]:9001/mqtt', username: u, password: p, client_id: me,\n"
         "  protocol: 3.1.1, keepalive: 2m, buffer: {messages: 20, bytes: 512KiB}}\n"
         "gateway: {id: g, base_topic: home/ble}\n"
+        "commands: {allow: [log_level, read], reply_to: [clients/answers], allow_raw: true}\n"
         "bluetooth: {adapters: [AA:BB:CC:DD:EE:FF, hci10], connections: 0x7, power_on: false}\n"
         "devices:\n"
         "  d:\n"
@@ -280,6 +299,11 @@ static void what_is_given_arrives(void **state)
     assert_int_equal(s->mqtt.keepalive_ms, 120000);
     assert_int_equal(s->mqtt.buffer_bytes, 512 << 10);
     assert_string_equal(s->gateway.base_topic, "home/ble");
+    assert_int_equal(s->commands.allow,
+                     OPERATION_BIT(OPERATION_LOG_LEVEL) | OPERATION_BIT(OPERATION_READ));
+    assert_int_equal(s->commands.n_reply_to, 1);
+    assert_string_equal(s->commands.reply_to[0], "clients/answers");
+    assert_true(s->commands.allow_raw);
     assert_int_equal(s->bluetooth.n_adapters, 2);
     assert_null(s->bluetooth.adapters[0].name);
     assert_int_equal(s->bluetooth.adapters[0].address.b[5], 0xff);
@@ -833,6 +857,7 @@ int main(void)
         cmocka_unit_test(dubious_files_load_with_a_warning),
         cmocka_unit_test(the_samples_load_without_a_word),
         cmocka_unit_test(what_is_not_given_has_its_documented_default),
+        cmocka_unit_test(the_default_of_allow_is_as_it_is_shown),
         cmocka_unit_test(what_is_given_arrives),
         cmocka_unit_test(fields_are_compiled_in_their_order),
         cmocka_unit_test(a_devices_own_keys_win_over_its_profiles_deep),

@@ -1,0 +1,77 @@
+/*
+ * What people send to a characteristic: /set and the operation `write` take the same forms, with
+ * the same errors. Must not know topics.
+ */
+#include "core/world.h"
+
+#include <string.h>
+
+uint32_t access_find(const struct peer *peer, const char *id)
+{
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        if (peer->entries[i].settings->origin != ORIGIN_MESSAGE &&
+            strcmp(peer->entries[i].settings->id, id) == 0)
+            return i;
+    return NO_ENTRY;
+}
+
+/* False: it cannot be written, or not so, and who asked was told. */
+static bool parse(struct peer *peer, uint32_t index, const struct schema *schema, const char *field,
+                  const void *payload, size_t length, struct payload_set *asked,
+                  struct command *command)
+{
+    const struct characteristic_settings *settings = peer->entries[index].settings;
+
+    if (!settings->writable) {
+        command_answer_error(peer->gateway, command, "read_only", 0, "%s is not `writable: true`",
+                             settings->id);
+        return false;
+    }
+    int error = payload_parse_set(schema, field, payload, length, asked);
+    if (error)
+        command_answer_error(peer->gateway, command,
+                             error == PAYLOAD_E_JSON   ? "bad_json"
+                             : error == PAYLOAD_E_LONG ? "value_too_long"
+                                                       : "invalid_value",
+                             0, "%s", asked->error);
+    return !error;
+}
+
+void access_write_raw(struct peer *peer, uint32_t index, const void *payload, size_t length,
+                      enum tri response, struct command *command)
+{
+    struct payload_set asked;
+
+    if (parse(peer, index, NULL, NULL, payload, length, &asked, command))
+        ops_write(peer, index, asked.raw, asked.raw_length, response, command);
+}
+
+void access_write(struct peer *peer, uint32_t index, const char *field, const void *payload,
+                  size_t payload_length, enum tri response, struct command *command)
+{
+    struct gateway *gateway = peer->gateway;
+    const struct characteristic_settings *settings = peer->entries[index].settings;
+    struct payload_set asked;
+    uint8_t data[GATT_VALUE_MAX + FRAME_MAX_MARK];
+    size_t length = 0, at = 0;
+
+    if (!parse(peer, index, settings->schema, field, payload, payload_length, &asked, command))
+        return;
+    if (asked.is_raw) {
+        ops_write(peer, index, asked.raw, asked.raw_length, response, command);
+        return;
+    }
+    struct codec_context context = {.real_us = gateway->now.real_us,
+                                    .counter = peer->entries[index].writes++};
+    int error =
+        codec_encode(settings->schema, asked.values, &context, data, GATT_VALUE_MAX, &length, &at);
+    if (error) {
+        char text[160];
+        codec_explain(settings->schema, error, at, GATT_VALUE_MAX, text, sizeof(text));
+        command_answer_error(gateway, command,
+                             error == CODEC_E_LONG ? "value_too_long" : "invalid_value", 0, "%s",
+                             text);
+        return;
+    }
+    ops_write(peer, index, data, frame_close(settings, data, length), response, command);
+}
