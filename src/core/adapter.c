@@ -123,9 +123,19 @@ static void reconsider_all(struct gateway *gateway)
         peer_reconsider(gateway->peers[i]);
 }
 
+/* what it heard until now */
+static void forget_heard(struct gateway *gateway, uint32_t adapter)
+{
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        for (size_t j = 0; j < MAX_ADAPTERS; j++)
+            if (gateway->peers[i]->sightings[j].adapter == adapter)
+                gateway->peers[i]->sightings[j].heard_us = 0;
+}
+
 static void power_changed(struct gateway *gateway, struct adapter *adapter, bool powered)
 {
     if (adapter->powered && !powered) {
+        forget_heard(gateway, adapter->id);
         scan_forget(adapter); /* discovery sessions do not survive a power off */
         adapter->scan_failures = 0;
         adapter->scan_retry_us = 0;

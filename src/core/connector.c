@@ -46,7 +46,7 @@ static bool is_full(const struct gateway *gateway, uint32_t adapter)
 
 /* ---- by which adapter ---- */
 
-static bool heard_lately(const struct peer *peer, const struct sighting *sighting)
+bool connector_hears(const struct peer *peer, const struct sighting *sighting)
 {
     return sighting->heard_us &&
            peer->gateway->now.mono_us - sighting->heard_us < MS_TO_US(HEARD_MS);
@@ -102,7 +102,7 @@ const struct sighting *connector_way(const struct peer *peer, bool heard)
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         const struct sighting *sighting = &peer->sightings[i];
 
-        if (!way_of(peer, sighting) || (heard && !heard_lately(peer, sighting)))
+        if (!way_of(peer, sighting) || (heard && !connector_hears(peer, sighting)))
             continue;
         if (!best || is_better(peer, sighting, best, heard))
             best = sighting;
@@ -117,7 +117,7 @@ void connector_count(const struct peer *peer, size_t *ret_links, uint64_t *ret_a
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         const struct sighting *sighting = &peer->sightings[i];
 
-        if (!way_of(peer, sighting) || !heard_lately(peer, sighting))
+        if (!way_of(peer, sighting) || !connector_hears(peer, sighting))
             continue;
         *ret_links += adapter_count_links(peer->gateway, sighting->adapter);
         *ret_allowed += peer->gateway->settings->bluetooth.connections;

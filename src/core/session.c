@@ -94,6 +94,7 @@ static void connect_error(struct peer *peer, const struct bt_result *result)
 {
     char text[sizeof(peer->why)];
     const char *words = result->text ? result->text : bt_status_name(result->status);
+    struct sighting *sighting = peer_find_sighting(peer, peer->device);
 
     switch (result->status) {
     case BT_STATUS_IN_PROGRESS:
@@ -102,8 +103,8 @@ static void connect_error(struct peer *peer, const struct bt_result *result)
         return;
     case BT_STATUS_GONE:
         /* the object vanished (a resolvable address, say): wait to hear the peer again */
-        for (size_t i = 0; i < MAX_ADAPTERS; i++)
-            peer->sightings[i].heard_us = 0;
+        if (sighting)
+            sighting->heard_us = 0;
         peer_forget_link(peer);
         peer->blind_us = gateway_in(peer->gateway, GONE_RETRY_MS);
         gateway_arm(peer->gateway, peer->blind_us);

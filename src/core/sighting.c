@@ -29,15 +29,25 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
 
 /* ---- objects of BlueZ ---- */
 
-static void heard(struct peer *peer, struct sighting *sighting, const struct device_info *info)
+/* false: it does not count, now */
+static bool heard(struct peer *peer, struct sighting *sighting, const struct device_info *info)
 {
     struct gateway *gateway = peer->gateway;
     uint64_t now = gateway->now.mono_us;
 
-    peer->heard_us = sighting->heard_us = now;
-    peer->heard_real_us = sighting->heard_real_us = gateway->now.real_us;
+    bool news = !connector_hears(peer, sighting);
+    sighting->heard_us = now;
     if (info->rssi != RSSI_UNKNOWN)
-        peer->rssi = sighting->rssi = info->rssi;
+        sighting->rssi = info->rssi;
+    /* another program may scan with an adapter that is not for this peer */
+    if (!adapter_serves(peer, adapter_find(gateway, info->adapter)))
+        return false;
+    if (news && peer->state == PEER_STATE_READY)
+        gateway->schedule = true; /* one more way */
+    peer->heard_us = now;
+    peer->heard_real_us = gateway->now.real_us;
+    if (info->rssi != RSSI_UNKNOWN)
+        peer->rssi = info->rssi;
     contact_seen(peer);
     if (peer->rssi != peer->rssi_published &&
         now - peer->link_published_us >= MS_TO_US(RSSI_REPUBLISH_MS))
@@ -49,15 +59,15 @@ static void heard(struct peer *peer, struct sighting *sighting, const struct dev
         peer->retry_us = gateway_in(gateway, ADVERT_RETRY_MS);
         gateway_arm(gateway, peer->retry_us);
     }
+    return true;
 }
 
 /* Heard while it is connected blindly: by that adapter, which connects now, or by another one. */
 static void found(struct peer *peer, const struct sighting *sighting)
 {
-    if (peer->adapter == sighting->adapter || peer->state != PEER_STATE_CONNECTING)
-        peer_found(peer);
-    else if (connector_has_room(peer, sighting))
+    if (peer->adapter != sighting->adapter && peer->state == PEER_STATE_CONNECTING)
         peer_give_way(peer);
+    peer_found(peer);
 }
 
 void peer_device(struct peer *peer, const struct device_info *info)
@@ -66,11 +76,8 @@ void peer_device(struct peer *peer, const struct device_info *info)
 
     if (!sighting)
         return;
-    /* another program may scan with an adapter that is not for this peer */
-    bool is_heard = info->heard && adapter_serves(peer, adapter_find(peer->gateway, info->adapter));
     sighting->bonded = info->bonded || info->paired;
-    if (is_heard)
-        heard(peer, sighting, info);
+    bool is_heard = info->heard && heard(peer, sighting, info);
     if (info->connected != sighting->connected)
         peer_link(peer, info->adapter, info->device, info->connected);
     if (!is_heard)

@@ -152,7 +152,6 @@ struct sighting {
     uint32_t adapter, device; /* device 0: free */
     int16_t rssi;
     uint64_t heard_us; /* 0: never (a remembered object) */
-    int64_t heard_real_us;
     bool connected;
     bool bonded;       /* then the object holds keys that are not ours to throw away */
     uint64_t tried_us; /* the last Connect; 0: none */
@@ -478,6 +477,7 @@ void connector_release(struct gateway *gateway, struct peer *peer); /* the conne
 size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter);
 /* the best way to the peer: of the adapters that heard it lately, or of all that know it */
 const struct sighting *connector_way(const struct peer *peer, bool heard);
+bool connector_hears(const struct peer *peer, const struct sighting *sighting); /* lately */
 bool connector_has_room(const struct peer *peer, const struct sighting *sighting);
 /* the links of all adapters that hear the peer, and how many they may have */
 void connector_count(const struct peer *peer, size_t *ret_links, uint64_t *ret_allowed);

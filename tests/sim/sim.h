@@ -142,6 +142,7 @@ struct sim_device {
     bool advertising;       /* the job for its next advertisement exists */
     uint64_t interval_us;
     int16_t rssi;
+    uint8_t loss[N_RADIOS];    /* dB that less of it arrives there */
     struct sim_object *linked; /* borrowed, or NULL */
     struct sim_char chars[N_CHARS_MAX];
     size_t n_chars;
@@ -224,7 +225,9 @@ struct sim_flight {
 struct sim_peer {
     enum peer_state state;
     enum reason reason;
-    uint64_t state_us;    /* since when it is in this state */
+    uint64_t state_us;  /* since when it is in this state */
+    uint64_t reason_us; /* ... for this reason */
+    uint32_t generation;
     uint64_t untrue_us;   /* since when its reason is not true; 0: it is */
     uint64_t retry_us;    /* as seen last */
     uint64_t idle_us;     /* since when it could be connected and is not; 0: no */
@@ -312,8 +315,9 @@ struct sim {
 /* sim_settings.c */
 void sim_settings_make(struct sim *sim);
 void sim_settings_done(struct sim *sim);
-/* the peer's radio may be used at all */
-bool sim_radio_selected(const struct sim *sim, const struct sim_radio *radio);
+bool sim_radio_serves(const struct sim *sim, size_t peer, int radio);
+/* some peer's radio; with `auto`: may become it */
+bool sim_radio_selected(const struct sim *sim, int radio);
 
 /* sim_world.c */
 void sim_run(struct sim *sim);
@@ -389,6 +393,8 @@ void sim_heal(struct sim *sim);
 
 /* sim_check.c */
 void sim_check_action(struct sim *sim, const struct action *action);
+/* the peripheral that a peer is or must become, or NOBODY */
+int sim_check_device_of(const struct sim *sim, size_t peer);
 void sim_check_event(struct sim *sim, const struct event *event);
 void sim_check_recovered(struct sim *sim, bool slow_too);
 void sim_check_over(struct sim *sim, struct sim_object *object); /* a Connect is not pending */

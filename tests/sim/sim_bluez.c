@@ -200,6 +200,7 @@ void sim_radio_power(struct sim *sim, int r, bool on)
         for (size_t d = 0; d < sim->n_devices; d++) {
             struct sim_object *object = &sim->objects[r][d];
             struct sim_call *call = sim_call_pending(sim, ACTION_CONNECT, object);
+            object->heard_us = 0;
             if (object->id && call)
                 sim_call_end(sim, call,
                              sim_chance(sim, 50) ? BT_STATUS_FAILED : BT_STATUS_NOT_READY);
@@ -396,7 +397,8 @@ void sim_object_tell(struct sim *sim, struct sim_object *object, bool heard)
                                              .uuids = &uuid,
                                              .n_uuids = 1};
     if (heard) {
-        event.device_info.rssi = (int16_t)(device->rssi + (int)sim_below(sim, 7) - 3);
+        event.device_info.rssi =
+            (int16_t)(device->rssi - device->loss[object->radio] + (int)sim_below(sim, 7) - 3);
         object->last_seen_us = object->heard_us = sim->now.mono_us;
     }
     sim_trace(sim, "device %u (d%d at adapter %u)%s%s", object->id, object->device, event.adapter,

@@ -20,8 +20,7 @@
 
 /* ---- what the world knows ---- */
 
-/* The peripheral that a peer is or must become, or NOBODY. */
-static int device_of(const struct sim *sim, size_t i)
+int sim_check_device_of(const struct sim *sim, size_t i)
 {
     const struct peer *peer = sim->gateway->peers[i];
 
@@ -30,9 +29,9 @@ static int device_of(const struct sim *sim, size_t i)
     return sim->settings.devices[i].match.n_services ? NOBODY : (int)i;
 }
 
-static bool works(const struct sim *sim, int r)
+static bool works(const struct sim *sim, size_t i, int r)
 {
-    return sim_radio_works(sim, r) && sim_radio_selected(sim, &sim->radios[r]);
+    return sim_radio_works(sim, r) && sim_radio_serves(sim, i, r);
 }
 
 static const struct sim_object *connecting_on(const struct sim *sim, int r)
@@ -52,7 +51,8 @@ static size_t links_on(const struct sim *sim, int r)
 
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = sim->gateway->peers[i];
-        const struct sim_object *object = &sim->objects[r][peer->bound ? device_of(sim, i) : 0];
+        const struct sim_object *object =
+            &sim->objects[r][peer->bound ? sim_check_device_of(sim, i) : 0];
         bool leaving =
             peer->state == PEER_STATE_DISCONNECTING && peer->adapter == sim->radios[r].id;
         n += peer->bound && sim->settings.devices[i].enabled && object != connecting &&
@@ -61,12 +61,12 @@ static size_t links_on(const struct sim *sim, int r)
     return n;
 }
 
-static bool heard_within(const struct sim *sim, int d, uint64_t within_us)
+static bool heard_since(const struct sim *sim, size_t i, int d, uint64_t since_us)
 {
     for (int r = 0; r < N_RADIOS; r++) {
         const struct sim_object *object = &sim->objects[r][d];
-        if (works(sim, r) && sim->radios[r].discovering && object->id && object->heard_us &&
-            object->heard_us + within_us > sim->now.mono_us)
+        if (works(sim, i, r) && sim->radios[r].discovering && object->id && object->heard_us &&
+            object->heard_us > since_us)
             return true;
     }
     return false;
@@ -98,7 +98,7 @@ static void check_connect(struct sim *sim, const struct action *action)
     size_t linked = 0;
     for (size_t i = 0; i < sim->n_devices; i++)
         linked += sim->settings.devices[i].enabled && sim->gateway->peers[i]->bound &&
-                  sim->objects[object->radio][device_of(sim, i)].connected;
+                  sim->objects[object->radio][sim_check_device_of(sim, i)].connected;
     if (linked >= sim->settings.bluetooth.connections)
         sim_fail(sim, "d%d: a Connect beyond the %zu links allowed", object->device, linked);
     object->connecting = true;
@@ -160,12 +160,13 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     const struct peer *peer = sim->gateway->peers[i];
     const struct sim_object *object =
         peer->device ? sim_object_of_id((struct sim *)sim, peer->device) : NULL;
-    int d = device_of(sim, i);
+    int d = sim_check_device_of(sim, i);
     bool any = false, powered = false, blocked = false, failed = false;
 
     for (int r = 0; r < N_RADIOS; r++) {
         const struct sim_radio *radio = &sim->radios[r];
-        bool there = radio->id && sim_radio_selected(sim, radio);
+        bool any_will_do = !sim->settings.bluetooth.n_adapters && !sim->settings.devices[i].adapter;
+        bool there = radio->id && (any_will_do || sim_radio_serves(sim, i, r));
         any |= there;
         powered |= there && radio->powered;
         blocked |= there && radio->told_blocked;
@@ -183,7 +184,13 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     case REASON_ADAPTER_OFF: return any && !powered;
     case REASON_RFKILL: return blocked && !powered;
     case REASON_SCAN_FAILED: return failed;
-    case REASON_NOT_HEARD: return d == NOBODY || !heard_within(sim, d, HEARD_US);
+    case REASON_NOT_HEARD: {
+        uint64_t since_us = sim->now.mono_us - MIN_OF(HEARD_US, sim->now.mono_us);
+        /* of those that may be it only one is remembered: with its adapter it is forgotten */
+        if (!peer->bound)
+            since_us = MAX_OF(since_us, sim->peers[i].reason_us);
+        return d == NOBODY || !heard_since(sim, i, d, since_us);
+    }
     case REASON_CONNECTING: return object && (object->connecting || object->connected);
     case REASON_RESOLVING:
     case REASON_CONFIGURING: return object && object->connected;
@@ -191,7 +198,7 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     case REASON_OK: return false;
     case REASON_NO_SLOT:
         for (int r = 0; r < N_RADIOS; r++)
-            if (works(sim, r) && links_on(sim, r) >= sim->settings.bluetooth.connections)
+            if (works(sim, i, r) && links_on(sim, r) >= sim->settings.bluetooth.connections)
                 return true;
         return false;
     default: return true;
@@ -243,19 +250,25 @@ static bool somebody_disconnects(const struct sim *sim, uint32_t adapter)
 static bool is_left_alone(const struct sim *sim, size_t i)
 {
     const struct peer *peer = sim->gateway->peers[i];
-    int d = device_of(sim, i);
+    int d = sim_check_device_of(sim, i);
+    bool free_one = false;
 
     if (d == NOBODY || !peer->bound || peer->retry_us > sim->now.mono_us)
         return false;
     for (int r = 0; r < N_RADIOS; r++) {
         const struct sim_object *object = &sim->objects[r][d];
-        const struct adapter *adapter = adapter_find(sim->gateway, sim->radios[r].id);
-        if (works(sim, r) && adapter && adapter->used && object->id && !connecting_on(sim, r) &&
-            links_on(sim, r) < sim->settings.bluetooth.connections &&
-            !somebody_disconnects(sim, sim->radios[r].id))
-            return true;
+        if (!works(sim, i, r) || !object->id)
+            continue;
+        if (connecting_on(sim, r) || somebody_disconnects(sim, sim->radios[r].id))
+            return false; /* it may be worth waiting for that one, which has its deadline */
+        /* what is ready was heard: where it was not, it has no way */
+        bool heard = object->heard_us && object->heard_us + HEARD_US > sim->now.mono_us &&
+                     object->heard_us > sim->peers[i].state_us;
+        if (links_on(sim, r) < sim->settings.bluetooth.connections &&
+            (heard || peer->state == PEER_STATE_ABSENT))
+            free_one = true;
     }
-    return false;
+    return free_one;
 }
 
 static void check_idle(struct sim *sim, size_t i)
@@ -305,6 +318,8 @@ static void check_bring_up(struct sim *sim, size_t i, const struct event *event)
 
     if (!bringing_up)
         seen->bring_up_us = 0;
+    else if (peer->generation != seen->generation) /* another attempt, by another adapter */
+        seen->bring_up_us = sim->now.mono_us;
     else if (!seen->bring_up_us || event->type == EVENT_SERVICES_CHANGED)
         seen->bring_up_us = sim->now.mono_us;
     else if (sim->now.mono_us - seen->bring_up_us > MS_TO_US(ATTEMPT_MS) + SLACK_US)
@@ -324,8 +339,10 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
         if (peer->state == PEER_STATE_ONLINE && seen->state != PEER_STATE_ONLINE)
             sim->totals.onlines++;
     }
-    if (peer->state != seen->state)
+    if (peer->state != seen->state || peer->generation != seen->generation)
         seen->state_us = sim->now.mono_us;
+    if (peer->reason != seen->reason)
+        seen->reason_us = sim->now.mono_us;
     seen->state = peer->state;
     seen->retry_us = peer->retry_us;
     seen->reason = peer->reason;
@@ -338,6 +355,7 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
     if (sim->now.mono_us - seen->state_us > longest(peer->state) + SLACK_US)
         sim_fail(sim, "d%zu is %s for too long", i, peer_state_name(peer->state));
     check_bring_up(sim, i, event);
+    seen->generation = peer->generation;
     if (peer->n_ops > OPS_MAX)
         sim_fail(sim, "d%zu has %zu operations waiting", i, peer->n_ops);
     /* with room in the window nothing of it can be waiting */
@@ -349,31 +367,33 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
 
 /* ---- the whole ---- */
 
-static void check_scan(struct sim *sim)
+static void check_scan_of(struct sim *sim, int r)
 {
-    bool missing = false, scanned = false, spoiled = false, can = false;
+    struct sim_radio *radio = &sim->radios[r];
+    bool missing = false;
 
     for (size_t i = 0; i < sim->n_devices; i++)
-        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i]->link_up;
-    for (int r = 0; r < N_RADIOS; r++) {
-        struct sim_radio *radio = &sim->radios[r];
-        scanned |= radio->id && radio->discovering;
-        spoiled |= radio->scan != SCAN_GOOD;
-        can |= works(sim, r);
-        if (missing || !radio->id || !radio->discovering || spoiled)
-            radio->needless_scan_us = 0;
-        else if (!radio->needless_scan_us)
-            radio->needless_scan_us = sim->now.mono_us;
-        else if (sim->now.mono_us - radio->needless_scan_us > NEEDLESS_SCAN_US)
-            sim_fail(sim, "adapter %u scans, and nobody is missing", radio->id);
-    }
-    uint64_t *idle_us = &sim->radios[0].idle_scan_us;
-    if (!missing || scanned || spoiled || !can || sim->stopping)
-        *idle_us = 0;
-    else if (!*idle_us)
-        *idle_us = sim->now.mono_us;
-    else if (sim->now.mono_us - *idle_us > IDLE_SCAN_US)
-        sim_fail(sim, "somebody is missing, and nobody scans");
+        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i]->link_up &&
+                   sim_radio_serves(sim, i, r);
+    bool scans = radio->id && radio->discovering;
+    if (!scans || missing || radio->scan != SCAN_GOOD || sim->stopping)
+        radio->needless_scan_us = 0;
+    else if (!radio->needless_scan_us)
+        radio->needless_scan_us = sim->now.mono_us;
+    else if (sim->now.mono_us - radio->needless_scan_us > NEEDLESS_SCAN_US)
+        sim_fail(sim, "adapter %u scans, and nobody is missing", radio->id);
+    if (!missing || scans || radio->scan != SCAN_GOOD || !sim_radio_works(sim, r) || sim->stopping)
+        radio->idle_scan_us = 0;
+    else if (!radio->idle_scan_us)
+        radio->idle_scan_us = sim->now.mono_us;
+    else if (sim->now.mono_us - radio->idle_scan_us > IDLE_SCAN_US)
+        sim_fail(sim, "somebody is missing, and adapter %u does not scan", radio->id);
+}
+
+static void check_scan(struct sim *sim)
+{
+    for (int r = 0; r < N_RADIOS; r++)
+        check_scan_of(sim, r);
 }
 
 static void check_rates(struct sim *sim, const struct event *event)
@@ -419,7 +439,7 @@ void sim_check_event(struct sim *sim, const struct event *event)
 static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
 {
     const struct peer *peer = sim->gateway->peers[i];
-    int d = device_of(sim, i);
+    int d = sim_check_device_of(sim, i);
 
     return !sim->settings.devices[i].enabled || d == NOBODY || !sim->devices[d].present ||
            (!slow_too && peer->retry_slow && peer->retry_us > sim->now.mono_us - S_TO_US(60));
@@ -436,19 +456,35 @@ static void check_complete(struct sim *sim, size_t i)
                      peer->entries[e].missing);
 }
 
+/*
+ * How many of those that may use any adapter, and of those that may use the first only, must be
+ * online: the former may have come first and taken the place of the latter, and nobody moves.
+ */
+static size_t places_for(const struct sim *sim, size_t any, size_t first, size_t links)
+{
+    size_t places = sim->settings.bluetooth.connections, n = 0;
+
+    for (int r = 0; r < N_RADIOS; r++)
+        n += sim_radio_works(sim, r) && (size_t)r < sim->settings.bluetooth.n_adapters;
+    size_t all = MAX_OF(n, (size_t)1) * places, taken = MIN_OF(places, any + links);
+    return MIN_OF(any, all - MIN_OF(all, links)) + MIN_OF(first, places - taken);
+}
+
 void sim_check_recovered(struct sim *sim, bool slow_too)
 {
-    size_t wanted = 0, online = 0, missing = sim->n_devices;
-    size_t places = sim->settings.bluetooth.connections;
+    size_t any = 0, first = 0, links = 0, online = 0, missing = sim->n_devices;
 
     if (!sim->quiet || sim->stopping)
         return;
     for (size_t i = 0; i < sim->n_devices; i++) {
         if (is_excused(sim, i, slow_too)) {
-            places -= sim->gateway->peers[i]->link_up;
+            links += sim->gateway->peers[i]->link_up;
             continue;
         }
-        wanted++;
+        if (sim->settings.devices[i].adapter)
+            first++;
+        else
+            any++;
         if (sim->gateway->peers[i]->state == PEER_STATE_ONLINE) {
             online++;
             check_complete(sim, i);
@@ -456,7 +492,7 @@ void sim_check_recovered(struct sim *sim, bool slow_too)
             missing = i;
         }
     }
-    if (online < MIN_OF(wanted, places)) {
+    if (online < places_for(sim, any, first, links)) {
         const struct peer *peer = sim->gateway->peers[missing];
         sim_fail(sim, "%.0f s after the last fault d%zu is still %s: %s",
                  (double)(sim->now.mono_us - sim->quiet_us) / 1e6, missing,

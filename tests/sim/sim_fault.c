@@ -341,7 +341,7 @@ static void heal_radios(struct sim *sim)
         radio->scan = SCAN_GOOD;
         bool left_to_core =
             sim->settings.bluetooth.power_on && !radio->was_powered && sim_chance(sim, 70);
-        if (radio->plugged && !(left_to_core && sim_radio_selected(sim, radio)))
+        if (radio->plugged && !(left_to_core && sim_radio_selected(sim, r)))
             sim_radio_power(sim, r, true);
     }
 }
@@ -361,15 +361,17 @@ static void heal_devices(struct sim *sim)
     }
 }
 
-/* Nobody else holds a peripheral by an adapter that is not the gateway's. */
+/* Nobody else holds a peripheral by an adapter that is not for it. */
 static void end_foreign_links(struct sim *sim)
 {
-    for (int r = 0; r < N_RADIOS; r++) {
-        const struct adapter *adapter = adapter_find(sim->gateway, sim->radios[r].id);
-        for (size_t d = 0; d < sim->n_devices; d++)
-            if (sim->objects[r][d].connected && !(adapter && adapter->used))
+    for (int r = 0; r < N_RADIOS; r++)
+        for (size_t d = 0; d < sim->n_devices; d++) {
+            bool served = false;
+            for (size_t i = 0; i < sim->n_devices; i++)
+                served |= sim_check_device_of(sim, i) == (int)d && sim_radio_serves(sim, i, r);
+            if (sim->objects[r][d].connected && !served)
                 sim_link_down(sim, &sim->objects[r][d]);
-    }
+        }
 }
 
 void sim_heal(struct sim *sim)

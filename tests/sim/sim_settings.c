@@ -29,6 +29,8 @@ static void make_device(struct sim *sim, size_t i)
     device->fleeting = sim_chance(sim, 10);
     device->interval_us = sim_spread(sim, 500000, S_TO_US(8));
     device->rssi = (int16_t)(-40 - (int)sim_below(sim, 55));
+    for (size_t r = 0; r < N_RADIOS; r++)
+        device->loss[r] = (uint8_t)sim_below(sim, 30);
     device->n_chars = 1 + sim_below(sim, N_CHARS_MAX);
     for (size_t c = 0; c < device->n_chars; c++) {
         struct sim_char *characteristic = &device->chars[c];
@@ -149,6 +151,12 @@ static void make_device_settings(struct sim *sim, size_t i)
     } else {
         settings->match.name = strdup(device->name);
     }
+    if (sim_chance(sim, 10)) {
+        settings->adapter = calloc(1, sizeof(*settings->adapter));
+        if (!settings->adapter)
+            abort();
+        settings->adapter->address = sim->radios[0].address;
+    }
 }
 
 void sim_settings_make(struct sim *sim)
@@ -169,13 +177,12 @@ void sim_settings_make(struct sim *sim)
         abort();
     for (size_t r = 0; r < N_RADIOS; r++)
         sim->radios[r].address = (struct bt_address){{0x00, 0x1a, 0x7d, 0, 0, (uint8_t)r}};
-    if (sim_chance(sim, 30)) {
-        settings->bluetooth.adapters = calloc(1, sizeof(struct adapter_selector));
-        if (!settings->bluetooth.adapters)
-            abort();
-        settings->bluetooth.adapters[0].address = sim->radios[0].address;
-        settings->bluetooth.n_adapters = 1;
-    }
+    settings->bluetooth.n_adapters = sim_below(sim, N_RADIOS + 1); /* 0: auto */
+    settings->bluetooth.adapters = calloc(N_RADIOS, sizeof(struct adapter_selector));
+    if (!settings->bluetooth.adapters)
+        abort();
+    for (size_t r = 0; r < N_RADIOS; r++)
+        settings->bluetooth.adapters[r].address = sim->radios[r].address;
     for (size_t i = 0; i < sim->n_devices; i++) {
         make_device(sim, i);
         make_device_settings(sim, i);
@@ -198,10 +205,25 @@ void sim_settings_done(struct sim *sim)
     free(settings->gateway.base_topic);
 }
 
-bool sim_radio_selected(const struct sim *sim, const struct sim_radio *radio)
+bool sim_radio_serves(const struct sim *sim, size_t peer, int r)
 {
     const struct bluetooth_settings *settings = &sim->settings.bluetooth;
+    const struct adapter_selector *own = sim->settings.devices[peer].adapter;
+    const struct adapter *adapter = adapter_find(sim->gateway, sim->radios[r].id);
 
-    return !settings->n_adapters ||
-           bt_address_equal(&settings->adapters[0].address, &radio->address);
+    if (own)
+        return bt_address_equal(&own->address, &sim->radios[r].address);
+    if (settings->n_adapters)
+        return (size_t)r < settings->n_adapters;
+    return adapter && adapter->chosen;
+}
+
+bool sim_radio_selected(const struct sim *sim, int r)
+{
+    if (!sim->settings.bluetooth.n_adapters)
+        return true;
+    for (size_t i = 0; i < sim->n_devices; i++)
+        if (sim_radio_serves(sim, i, r))
+            return true;
+    return false;
 }
