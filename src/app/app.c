@@ -4,12 +4,15 @@
  */
 #include "app/app.h"
 
+#include "app/reload.h"
 #include "bluez/bluez.h"
 #include "core/gateway.h"
 #include "mqtt/client.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <systemd/sd-daemon.h>
@@ -27,6 +30,8 @@ struct app {
     sd_event *event;              /* owned */
     sd_event_source *timer;       /* owned */
     sd_event_source *last_resort; /* owned */
+    const char *config;           /* borrowed */
+    struct settings *settings;    /* owned */
     struct gateway *gateway;      /* owned */
     struct bluez *bluez;          /* owned */
     struct mqtt_client *client;   /* owned */
@@ -58,7 +63,8 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_REMOVE_DEVICE: bluez_execute(app->bluez, action); break;
     case ACTION_PUBLISH:
     case ACTION_TOPIC_SUBSCRIBE:
-    case ACTION_TOPIC_UNSUBSCRIBE: mqtt_client_execute(app->client, action); break;
+    case ACTION_TOPIC_UNSUBSCRIBE:
+    case ACTION_RECONNECT: mqtt_client_execute(app->client, action); break;
     case ACTION_LOG: log_write(action->log.level, action->log.area, "%s", action->log.text); break;
     case ACTION_LOG_LEVEL: log_set_level(action->log_level); break;
     case ACTION_STATUS: sd_notifyf(0, "STATUS=%s", action->status.text); break;
@@ -89,6 +95,15 @@ static void arm(struct app *app, uint64_t now_us)
         log_error("app", "the timer could not be set");
 }
 
+static void execute_all(struct app *app, struct now now)
+{
+    if (app->actions.failed)
+        log_error("app", "out of memory: something was not done");
+    for (size_t i = 0; i < app->actions.n; i++)
+        execute(app, &app->actions.list[i]);
+    arm(app, now.mono_us);
+}
+
 static void handle(void *userdata, const struct event *event)
 {
     struct app *app = userdata;
@@ -96,11 +111,7 @@ static void handle(void *userdata, const struct event *event)
 
     actions_reset(&app->actions);
     gateway_handle(app->gateway, now, event, &app->actions);
-    if (app->actions.failed)
-        log_error("app", "out of memory: something was not done");
-    for (size_t i = 0; i < app->actions.n; i++)
-        execute(app, &app->actions.list[i]);
-    arm(app, now.mono_us);
+    execute_all(app, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -110,6 +121,47 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
     app->armed_us = 0; /* a one-shot has fired: whatever comes next must be armed anew */
     handle(app, &event);
+    return 0;
+}
+
+/* True: the gateway has taken the new settings. */
+static bool take(struct app *app, struct settings *next, const char *wrong)
+{
+    struct now now = time_now();
+    int r = -EINVAL;
+
+    actions_reset(&app->actions);
+    if (next)
+        r = gateway_reload(app->gateway, now, next, &app->actions);
+    else
+        gateway_reload_failed(app->gateway, now, wrong, &app->actions);
+    if (r == 0) /* before it is told to connect anew with them */
+        mqtt_client_set_settings(app->client, &next->mqtt);
+    execute_all(app, now);
+    return r == 0;
+}
+
+static void reload(struct app *app)
+{
+    _cleanup_(freep) char *wrong = NULL;
+    struct settings *next = NULL;
+
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, time_now().mono_us);
+    int r = reload_load(app->config, &next, &wrong);
+    if (take(app, r == 0 ? next : NULL, wrong ? wrong : "out of memory")) {
+        SWAP(app->settings, next);
+        bluez_tell_devices(app->bluez); /* whoever is new does not know them yet */
+    }
+    settings_free(next);
+    sd_notify(0, "READY=1");
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    struct app *app = userdata;
+
+    if (!app->last_resort) /* it is leaving */
+        reload(app);
     return 0;
 }
 
@@ -145,6 +197,7 @@ static int start_loop(struct app *app)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     /* before Paho's threads exist, so that they inherit it */
     if (pthread_sigmask(SIG_BLOCK, &signals, NULL) != 0)
         return -EINVAL;
@@ -159,6 +212,9 @@ static int start_loop(struct app *app)
     if (r < 0)
         return r;
     r = sd_event_add_signal(app->event, NULL, SIGINT, on_stop, app);
+    if (r < 0)
+        return r;
+    r = sd_event_add_signal(app->event, NULL, SIGHUP, on_reload, app);
     if (r < 0)
         return r;
     r = sd_event_add_time(app->event, &app->timer, CLOCK_MONOTONIC, UINT64_MAX, NEAR_SLACK,
@@ -212,7 +268,10 @@ static int start_parts(struct app *app, const struct app_options *options)
 
 int app_run(const struct app_options *options)
 {
-    struct app app = {.actions = ACTIONS_INIT, .armed_us = TIME_NEVER};
+    struct app app = {.config = options->config,
+                      .settings = options->settings,
+                      .actions = ACTIONS_INIT,
+                      .armed_us = TIME_NEVER};
     int r;
 
     r = start_loop(&app);
@@ -225,6 +284,7 @@ int app_run(const struct app_options *options)
     mqtt_client_free(app.client);
     bluez_free(app.bluez);
     gateway_free(app.gateway);
+    settings_free(app.settings);
     actions_done(&app.actions);
     sd_event_source_unref(app.timer);
     sd_event_source_unref(app.last_resort);

@@ -286,6 +286,17 @@ void bluez_device_tell_changes(struct bluez *bluez)
     }
 }
 
+void bluez_tell_devices(struct bluez *bluez)
+{
+    struct adapter *adapter;
+    struct device *device;
+
+    DL_FOREACH (bluez->registry.adapters, adapter)
+        DL_FOREACH (adapter->devices, device)
+            if (device->told && !device->going)
+                bluez_device_tell(bluez, device, false);
+}
+
 static void send_plain(struct call *call, struct device *device, const char *member,
                        uint64_t timeout_us)
 {

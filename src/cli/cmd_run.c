@@ -45,8 +45,8 @@ int cmd_run(const struct cli_options *options, int argc, char **argv)
     }
     log_info("gateway", "gatt2mqtt %s, gateway %s, broker %s", GATT2MQTT_VERSION,
              settings->gateway.id, settings->mqtt.url);
-    r = app_run(&(struct app_options){.settings = settings, .version = GATT2MQTT_VERSION});
-    settings_free(settings);
+    r = app_run(&(struct app_options){
+        .settings = settings, .config = options->config, .version = GATT2MQTT_VERSION});
     if (r < 0) {
         log_error("gateway", "could not start: %s", strerror(-r));
         return CLI_FAILED;

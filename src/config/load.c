@@ -223,7 +223,9 @@ static void read_devices(struct reader *reader, const struct yaml_node *names)
         if (reader->failed || reader->n_keys > CONFIG_MAX_KEYS)
             break;
         const struct yaml_node *node = with_profile(reader, &pool, names->items[i]);
-        read_device(reader, names->keys[i], node, &settings->devices[settings->n_devices++]);
+        struct device_settings *device = &settings->devices[settings->n_devices++];
+        read_device(reader, names->keys[i], node, device);
+        device->hash = yaml_node_hash(node);
         check_against_others(reader, names, node, i);
     }
     merge_pool_done(&pool);

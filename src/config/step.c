@@ -538,6 +538,7 @@ static void read_named_sequence(struct reader *reader, const struct yaml_node *d
     }
     if (steps)
         read_list(&scope, steps, 0, &sequence->steps, &sequence->n_steps);
+    sequence->hash = yaml_node_hash(node);
 }
 
 /* ---- commands ---- */

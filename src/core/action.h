@@ -25,6 +25,7 @@ enum action_type {
     ACTION_PUBLISH,
     ACTION_TOPIC_SUBSCRIBE,
     ACTION_TOPIC_UNSUBSCRIBE,
+    ACTION_RECONNECT, /* the settings of the broker have changed: leave it and connect anew */
 
     /* the process */
     ACTION_LOG,

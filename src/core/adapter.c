@@ -101,6 +101,26 @@ void adapter_choose(struct gateway *gateway)
     }
 }
 
+static void reconsider_all(struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        peer_reconsider(gateway->peers[i]);
+}
+
+void adapter_choose_again(struct gateway *gateway)
+{
+    adapter_choose(gateway);
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        struct peer *peer = gateway->peers[i];
+
+        if (peer->device && peer->state != PEER_STATE_DISCONNECTING &&
+            !adapter_serves(peer, adapter_find(gateway, peer->adapter)))
+            peer_disconnect(peer, REASON_NO_ADAPTER, false, false,
+                            "its adapter is not used any more");
+    }
+    reconsider_all(gateway);
+}
+
 /* ---- coming, changing, going ---- */
 
 static struct adapter *add(struct gateway *gateway, uint32_t id)
@@ -115,12 +135,6 @@ static struct adapter *add(struct gateway *gateway, uint32_t id)
             return adapter;
         }
     return NULL;
-}
-
-static void reconsider_all(struct gateway *gateway)
-{
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(gateway->peers[i]);
 }
 
 /* what it heard until now */
@@ -170,16 +184,22 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     reconsider_all(gateway);
 }
 
+static void forget_objects(struct peer *peer, uint32_t adapter)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device && peer->sightings[i].adapter == adapter)
+            peer_device_gone(peer, peer->sightings[i].device);
+}
+
 static void forget_adapter(struct gateway *gateway, struct adapter *adapter)
 {
     uint32_t id = adapter->id;
 
     *adapter = (struct adapter){.connector = NO_PEER};
     for (size_t i = 0; i < gateway->n_peers; i++)
-        for (size_t j = 0; j < MAX_ADAPTERS; j++)
-            if (gateway->peers[i]->sightings[j].device &&
-                gateway->peers[i]->sightings[j].adapter == id)
-                peer_device_gone(gateway->peers[i], gateway->peers[i]->sightings[j].device);
+        forget_objects(gateway->peers[i], id);
+    for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
+        forget_objects(peer, id);
 }
 
 void adapter_gone(struct gateway *gateway, uint32_t id)
@@ -244,8 +264,12 @@ void adapter_schedule(struct gateway *gateway)
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         struct adapter *adapter = &gateway->adapters[i];
 
-        if (!adapter->id || !adapter->used)
+        if (!adapter->id)
             continue;
+        if (!adapter->used) {
+            scan_pause(gateway, adapter); /* one that was used until the file changed */
+            continue;
+        }
         power(gateway, adapter);
         if (!adapter_works(adapter))
             continue;

@@ -36,6 +36,8 @@ size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
 
     for (size_t i = 0; i < gateway->n_peers; i++)
         n += takes_link(gateway->peers[i], adapter);
+    for (const struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
+        n += takes_link(peer, adapter);
     return n;
 }
 

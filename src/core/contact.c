@@ -85,7 +85,8 @@ void contact_begin(struct peer *peer)
     const struct connection_settings *settings = &peer->settings->connection;
     struct gateway *gateway = peer->gateway;
 
-    if (held(peer) || peer->contact || peer->state == PEER_STATE_DISABLED || gateway->stopping)
+    if (held(peer) || peer->contact || peer->state == PEER_STATE_DISABLED || gateway->stopping ||
+        peer->leaving)
         return;
     peer->contact = true;
     peer->contact_limit_us =

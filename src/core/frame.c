@@ -41,6 +41,11 @@ int frame_new(const struct frame_settings *settings, struct frame **ret_frame)
     return 0;
 }
 
+void frame_move_settings(struct frame *frame, const struct frame_settings *settings)
+{
+    frame->settings = settings;
+}
+
 struct frame *frame_free(struct frame *frame)
 {
     free(frame);

@@ -38,6 +38,8 @@ size_t frame_least(const struct frame_settings *settings);
 /* settings are borrowed and outlive the frame. -ENOMEM */
 MUST_CHECK
 int frame_new(const struct frame_settings *settings, struct frame **ret_frame);
+/* the same settings at another place in memory */
+void frame_move_settings(struct frame *frame, const struct frame_settings *settings);
 struct frame *frame_free(struct frame *frame);
 /* Takes as many bytes as there is room for, at least one if frame_next() has said no; the number.
  */

@@ -68,7 +68,7 @@ static int topics_init(struct gateway *gateway)
 
 int gateway_new(const struct gateway_options *options, struct gateway **ret_gateway)
 {
-    const struct settings *settings = options->settings;
+    struct settings *settings = options->settings;
     struct outbox_limits limits = {.messages = settings->mqtt.buffer_messages,
                                    .bytes = settings->mqtt.buffer_bytes};
     struct gateway *gateway = calloc(1, sizeof(*gateway));
@@ -243,6 +243,8 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
     }
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_bluez_down(gateway->peers[i]);
+    for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
+        peer_bluez_down(peer);
 }
 
 /* An object at BlueZ: one of ours, one of ours at another adapter, or one that somebody looks for.
@@ -395,6 +397,8 @@ static void timer(struct gateway *gateway)
         ops_timer(gateway->peers[i]);
         step_timer(gateway->peers[i]);
     }
+    for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
+        peer_timer(peer);
     if (gateway->health_us <= gateway->now.mono_us) {
         broker_tell_more(gateway);
         if (gateway->broker_up && !gateway->stopping)
@@ -452,13 +456,10 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     }
 }
 
-void gateway_handle(struct gateway *gateway, struct now now, const struct event *event,
-                    struct actions *actions)
+/* what every event may have left to do */
+static void finish(struct gateway *gateway)
 {
-    gateway->now = now;
-    gateway->actions = actions;
-    dispatch(gateway, event);
-
+    reload_retire(gateway);
     while (gateway->schedule && !gateway->stopping) {
         gateway->schedule = false;
         adapter_schedule(gateway);
@@ -479,4 +480,36 @@ void gateway_handle(struct gateway *gateway, struct now now, const struct event 
     gateway_pump(gateway);
     quit_if_done(gateway);
     gateway->actions = NULL;
+}
+
+static void begin(struct gateway *gateway, struct now now, struct actions *actions)
+{
+    reload_bury(gateway); /* the actions of the last call may have named them */
+    gateway->now = now;
+    gateway->actions = actions;
+}
+
+void gateway_handle(struct gateway *gateway, struct now now, const struct event *event,
+                    struct actions *actions)
+{
+    begin(gateway, now, actions);
+    dispatch(gateway, event);
+    finish(gateway);
+}
+
+int gateway_reload(struct gateway *gateway, struct now now, struct settings *next,
+                   struct actions *actions)
+{
+    begin(gateway, now, actions);
+    int r = reload_settings(gateway, next);
+    finish(gateway);
+    return r;
+}
+
+void gateway_reload_failed(struct gateway *gateway, struct now now, const char *text,
+                           struct actions *actions)
+{
+    begin(gateway, now, actions);
+    reload_failed(gateway, text);
+    finish(gateway);
 }

@@ -457,6 +457,33 @@ void ops_cancel_all(struct peer *peer, const char *code, const char *message)
     }
 }
 
+/* False: its entry is no more, and who asked was told. */
+static bool renew(struct peer *peer, struct gatt_op *op, const uint32_t *entries)
+{
+    op->entry = entries[op->entry];
+    if (op->entry != NO_ENTRY)
+        return true;
+    fail(peer, op, "cancelled", 0, "the characteristic is no longer in the configuration");
+    op_free(op);
+    return false;
+}
+
+void ops_renew(struct peer *peer, const uint32_t *entries)
+{
+    if (peer->op && !renew(peer, peer->op, entries))
+        peer->op = NULL; /* its answer will be nobody's */
+    for (struct gatt_op **link = &peer->ops; *link;) {
+        struct gatt_op *op = *link, *next = op->next;
+
+        if (renew(peer, op, entries)) {
+            link = &op->next;
+            continue;
+        }
+        *link = next;
+        peer->n_ops--;
+    }
+}
+
 void ops_timer(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;

@@ -179,6 +179,12 @@ void outbox_append_value(struct outbox *outbox, struct message *message)
     enforce_limits(outbox);
 }
 
+void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits)
+{
+    outbox->limits = *limits;
+    enforce_limits(outbox);
+}
+
 int outbox_put(struct outbox *outbox, const struct outbox_put *put)
 {
     size_t correlation = put->correlation ? put->correlation_length : 0;

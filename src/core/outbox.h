@@ -71,6 +71,8 @@ struct outbox_put {
 MUST_CHECK
 int outbox_new(const struct outbox_limits *limits, struct outbox **ret_outbox);
 struct outbox *outbox_free(struct outbox *outbox);
+/* what is beyond them goes, oldest first, and is counted */
+void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits);
 
 /* Takes a copy. -ENOMEM; a message longer than the limits alone allow is -EMSGSIZE; one that cut
  * the connection before is -EPERM. */

@@ -111,8 +111,8 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
 
 /* ---- life ---- */
 
-static int entry_init(struct entry *entry, struct peer *peer,
-                      const struct characteristic_settings *settings)
+int peer_entry_init(struct entry *entry, struct peer *peer,
+                    const struct characteristic_settings *settings)
 {
     const char *base = peer->gateway->settings->gateway.base_topic;
 
@@ -125,8 +125,16 @@ static int entry_init(struct entry *entry, struct peer *peer,
         if (r < 0)
             return r;
     }
-    return asprintf(&entry->topic, "%s/%s/%s", base, peer->settings->id, settings->id) < 0 ? -ENOMEM
-                                                                                           : 0;
+    if (asprintf(&entry->topic, "%s/%s/%s", base, peer->settings->id, settings->id) >= 0)
+        return 0;
+    entry->topic = NULL;
+    return -ENOMEM;
+}
+
+void peer_entry_done(struct entry *entry)
+{
+    free(entry->topic);
+    frame_free(entry->frame);
 }
 
 int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
@@ -163,12 +171,10 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
         !peer->sources)
         return -ENOMEM;
     for (size_t i = 0; i < settings->n_characteristics; i++) {
-        int r = entry_init(&peer->entries[i], peer, &settings->characteristics[i]);
-        if (r < 0) {
-            frame_free(peer->entries[i].frame);
+        peer->n_entries = i + 1; /* what peer_done() has to undo */
+        int r = peer_entry_init(&peer->entries[i], peer, &settings->characteristics[i]);
+        if (r < 0)
             return r;
-        }
-        peer->n_entries = i + 1;
     }
     return 0;
 }
@@ -185,10 +191,8 @@ void peer_done(struct peer *peer)
     if (peer->op)
         command_free(peer->op->command);
     free(peer->op);
-    for (size_t i = 0; i < peer->n_entries; i++) {
-        free(peer->entries[i].topic);
-        frame_free(peer->entries[i].frame);
-    }
+    for (size_t i = 0; i < peer->n_entries; i++)
+        peer_entry_done(&peer->entries[i]);
     free(peer->entries);
     free(peer->sources);
     free(peer->topic_availability);
@@ -213,7 +217,7 @@ void peer_start(struct peer *peer)
 
 bool peer_wants_link(const struct peer *peer)
 {
-    return peer->state != PEER_STATE_DISABLED && !peer->gateway->stopping &&
+    return peer->state != PEER_STATE_DISABLED && !peer->gateway->stopping && !peer->leaving &&
            contact_holds_link(peer);
 }
 

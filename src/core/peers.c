@@ -144,6 +144,9 @@ struct peer *peer_free(struct peer *peer)
     if (!peer)
         return NULL;
     peer_done(peer);
+    if (peer->own_settings)
+        device_settings_done(peer->own_settings);
+    free(peer->own_settings);
     free(peer->id_key);
     free(peer->address_key);
     free(peer);
@@ -199,6 +202,12 @@ void peers_done(struct gateway *gateway)
     HASH_CLEAR(hh, gateway->ids);
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_free(gateway->peers[i]);
+    while (gateway->leaving) {
+        struct peer *peer = gateway->leaving;
+        gateway->leaving = peer->next_leaving;
+        peer_free(peer);
+    }
+    reload_bury(gateway);
     free(gateway->peers);
     free(gateway->places);
 }

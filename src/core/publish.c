@@ -220,18 +220,21 @@ bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *dat
            peer->echo.hash == hash(data, length);
 }
 
+void publish_drop_frame(struct peer *peer, struct entry *entry)
+{
+    if (!entry->frame)
+        return;
+    struct frame_counts before = *frame_get_counts(entry->frame);
+    frame_reset(entry->frame);
+    entry->frame_due_us = TIME_NEVER;
+    count_drops(peer, entry, &before);
+}
+
 void publish_reset(struct peer *peer, uint32_t source)
 {
-    for (uint32_t i = 0; i < peer->n_entries; i++) {
-        struct entry *entry = &peer->entries[i];
-
-        if (!entry->frame || entry->source != source)
-            continue;
-        struct frame_counts before = *frame_get_counts(entry->frame);
-        frame_reset(entry->frame);
-        entry->frame_due_us = TIME_NEVER;
-        count_drops(peer, entry, &before);
-    }
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        if (peer->entries[i].source == source)
+            publish_drop_frame(peer, &peer->entries[i]);
 }
 
 void publish_timer(struct peer *peer)

@@ -104,6 +104,19 @@ static uint32_t source_for(struct peer *peer, uint16_t handle)
     return unused;
 }
 
+static void unsubscribe_at(struct peer *peer, uint32_t index, uint32_t adapter, uint32_t device)
+{
+    const struct source *source = &peer->sources[index];
+    struct action *action = actions_add(peer->gateway->actions, ACTION_UNSUBSCRIBE);
+
+    action->op = (struct op){.peer = peer->index, .generation = peer->generation};
+    action->adapter = adapter;
+    action->device = device;
+    action->subscribe.handle = source->handle;
+    action->subscribe.subscription = source->subscription;
+    action->subscribe.source = index;
+}
+
 /* A source that no entry means any more is given up, and its subscription with it. */
 static void forget_unused(struct peer *peer, const struct gatt_characteristic *const *found,
                           const struct gatt_characteristic *list, size_t n)
@@ -116,15 +129,8 @@ static void forget_unused(struct peer *peer, const struct gatt_characteristic *c
             needed |= found[e] && found[e]->handle == source->handle;
         for (size_t j = 0; j < n; j++)
             exists |= list[j].handle == source->handle;
-        if (!needed && exists && source->subscription) {
-            struct action *action = actions_add(peer->gateway->actions, ACTION_UNSUBSCRIBE);
-            action->op = (struct op){.peer = peer->index, .generation = peer->generation};
-            action->adapter = peer->adapter;
-            action->device = peer->device;
-            action->subscribe.handle = source->handle;
-            action->subscribe.subscription = source->subscription;
-            action->subscribe.source = i;
-        }
+        if (!needed && exists && source->subscription)
+            unsubscribe_at(peer, i, peer->adapter, peer->device);
         if (!needed)
             *source = (struct source){0};
         source->first_entry = NO_SOURCE;
@@ -133,20 +139,67 @@ static void forget_unused(struct peer *peer, const struct gatt_characteristic *c
 }
 
 /* At the end of the source's entries, so that values are published in the file's order. */
+static void append(struct peer *peer, uint32_t entry, uint32_t source)
+{
+    uint32_t *link = &peer->sources[source].first_entry;
+
+    while (*link != NO_SOURCE)
+        link = &peer->entries[*link].next;
+    *link = entry;
+    for (uint32_t i = 0; i <= peer->entries[entry].settings->n_messages; i++)
+        peer->entries[entry + i].source = source;
+}
+
 static void attach(struct peer *peer, uint32_t entry, const struct gatt_characteristic *found)
 {
     uint32_t index = source_for(peer, found->handle);
 
     if (index == NO_SOURCE)
         return; /* cannot be: there are at least as many sources as entries */
-    struct source *source = &peer->sources[index];
-    uint32_t *link = &source->first_entry;
-    while (*link != NO_SOURCE)
-        link = &peer->entries[*link].next;
-    *link = entry;
-    source->flags = found->flags;
-    source->wanted |= peer->entries[entry].settings->subscribe;
-    peer->entries[entry].source = index;
+    append(peer, entry, index);
+    peer->sources[index].flags = found->flags;
+    peer->sources[index].wanted |= peer->entries[entry].settings->subscribe;
+}
+
+/* wherever the peer has objects: BlueZ remembers a subscription across links */
+static void unsubscribe(struct peer *peer, uint32_t index)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device)
+            unsubscribe_at(peer, index, peer->sightings[i].adapter, peer->sightings[i].device);
+    peer->sources[index].subscription = 0;
+    peer->sources[index].subscribed = false;
+}
+
+void resolve_again(struct peer *peer)
+{
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
+        peer->sources[i].first_entry = NO_SOURCE;
+        peer->sources[i].wanted = false;
+    }
+    for (uint32_t i = 0; i < peer->n_entries; i++) {
+        struct entry *entry = &peer->entries[i];
+
+        if (entry->settings->origin != ORIGIN_GATT || entry->source == NO_SOURCE)
+            continue;
+        append(peer, i, entry->source);
+        peer->sources[entry->source].wanted |= entry->settings->subscribe && !entry->missing;
+    }
+    for (uint32_t i = 0; i < peer->n_sources; i++) {
+        struct source *source = &peer->sources[i];
+
+        if (source->subscription && !source->wanted)
+            unsubscribe(peer, i);
+        if (source->first_entry == NO_SOURCE)
+            *source = (struct source){.first_entry = NO_SOURCE};
+    }
+}
+
+void resolve_unsubscribe_all(struct peer *peer)
+{
+    for (uint32_t i = 0; i < peer->n_sources; i++)
+        if (peer->sources[i].subscription)
+            unsubscribe(peer, i);
 }
 
 void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
@@ -166,10 +219,7 @@ void resolve_sources(struct peer *peer, const struct gatt_characteristic *charac
     }
     forget_unused(peer, found, characteristics, n);
     for (uint32_t i = 0; i < peer->n_entries; i++)
-        if (found[i]) {
+        if (found[i])
             attach(peer, i, found[i]);
-            for (uint32_t m = 1; m <= peer->entries[i].settings->n_messages; m++)
-                peer->entries[i + m].source = peer->entries[i].source;
-        }
     *ret_outcome = outcome;
 }

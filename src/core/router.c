@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static int subscribe(struct gateway *gateway, const char *filter)
+static int ask(struct gateway *gateway, enum action_type type, const char *filter)
 {
     if (!filter)
         return -ENOMEM;
-    struct action *action = actions_add(gateway->actions, ACTION_TOPIC_SUBSCRIBE);
+    struct action *action = actions_add(gateway->actions, type);
     action->topic.filter = filter;
     action->topic.qos = 1;
     return 0;
@@ -22,21 +22,33 @@ static int subscribe(struct gateway *gateway, const char *filter)
 
 int router_subscribe_requests(struct gateway *gateway)
 {
-    return subscribe(gateway, actions_printf(gateway->actions, "%s/+", gateway->topic_request));
+    return ask(gateway, ACTION_TOPIC_SUBSCRIBE,
+               actions_printf(gateway->actions, "%s/+", gateway->topic_request));
 }
 
 static const char *const filters[] = {"+/set", "+/set/+", "+/get", "command/+"};
 
-int router_subscribe(struct gateway *gateway, struct peer *peer)
+static int ask_all(struct gateway *gateway, const struct peer *peer, enum action_type type)
 {
     for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
-        int r = subscribe(gateway, actions_printf(gateway->actions, "%s/%s/%s",
-                                                  gateway->settings->gateway.base_topic,
-                                                  peer->settings->id, filters[i]));
+        int r =
+            ask(gateway, type,
+                actions_printf(gateway->actions, "%s/%s/%s", gateway->settings->gateway.base_topic,
+                               peer->settings->id, filters[i]));
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+int router_subscribe(struct gateway *gateway, struct peer *peer)
+{
+    return ask_all(gateway, peer, ACTION_TOPIC_SUBSCRIBE);
+}
+
+int router_unsubscribe(struct gateway *gateway, struct peer *peer)
+{
+    return ask_all(gateway, peer, ACTION_TOPIC_UNSUBSCRIBE);
 }
 
 /* What a topic under <base>/ says, cut into its levels. */

@@ -448,6 +448,39 @@ void step_cancel_all(struct peer *peer, const char *code, const char *message)
         cancel(sequence, code, message);
 }
 
+void step_settings_moved(struct peer *peer)
+{
+    struct sequence *sequence = peer->sequence;
+
+    if (!sequence)
+        return;
+    switch (sequence->purpose) {
+    case SEQUENCE_PURPOSE_ON_CONNECT: sequence->settings = &peer->settings->on_connect; break;
+    case SEQUENCE_PURPOSE_POLL: sequence->settings = &peer->settings->poll; break;
+    case SEQUENCE_PURPOSE_KEEP_ALIVE: sequence->settings = &peer->settings->keep_alive; break;
+    case SEQUENCE_PURPOSE_COMMAND: break; /* the list of commands stayed where it was */
+    }
+}
+
+void step_renew(struct peer *peer, const struct device_settings *old)
+{
+    struct gateway *gateway = peer->gateway;
+    const struct device_settings *settings = peer->settings;
+    bool held = settings->connection.mode == CONNECTION_MODE_PERSISTENT;
+
+    if (!settings->poll.n_steps)
+        peer->poll_due_us = TIME_NEVER;
+    else if (settings->poll.hash != old->poll.hash &&
+             (peer->state == PEER_STATE_ONLINE || (!held && settings->poll.every_ms)))
+        peer->poll_due_us = gateway->now.mono_us;
+    if (!settings->keep_alive.n_steps)
+        peer->keep_alive_due_us = TIME_NEVER;
+    else if (settings->keep_alive.hash != old->keep_alive.hash && peer->state == PEER_STATE_ONLINE)
+        peer->keep_alive_due_us = gateway_in(gateway, settings->keep_alive.every_ms);
+    gateway_arm(gateway, peer->poll_due_us);
+    gateway_arm(gateway, peer->keep_alive_due_us);
+}
+
 void step_done(struct peer *peer)
 {
     peer->sequence = sequence_free(peer->sequence);

@@ -473,6 +473,14 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
     subscribe_next(peer);
 }
 
+static void subscribe_again(struct peer *peer)
+{
+    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
+    peer->configuring = 0;
+    peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing again");
+    subscribe_next(peer);
+}
+
 void peer_subscription_lost(struct peer *peer, const struct event *event)
 {
     if (event->value.source >= peer->n_sources)
@@ -493,10 +501,16 @@ void peer_subscription_lost(struct peer *peer, const struct event *event)
     peer->resubscribed_us = peer->gateway->now.mono_us;
     actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                 "a subscription ended by itself: subscribing again");
-    peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
-    peer->configuring = 0;
-    peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing again");
-    subscribe_next(peer);
+    subscribe_again(peer);
+}
+
+void peer_subscribe_new(struct peer *peer)
+{
+    for (size_t i = 0; i < peer->n_sources; i++)
+        if (is_to_subscribe(&peer->sources[i])) {
+            subscribe_again(peer);
+            return;
+        }
 }
 
 void peer_services_changed(struct peer *peer)

@@ -230,6 +230,7 @@ struct sequence_settings {
     uint64_t timeout_ms; /* the whole */
     struct step_settings *steps;
     size_t n_steps; /* 0: there is no such sequence */
+    uint64_t hash;  /* of its part of the file; 0: there is no such sequence */
 };
 
 #define SETTINGS_MAX_COMMANDS   32 /* per device: bits of `cancels` */
@@ -263,6 +264,9 @@ struct device_settings {
     struct sequence_settings on_connect, poll, keep_alive;
     struct command_settings *commands;
     size_t n_commands;
+    /* of the device's part of the file, its profile merged: the same means that nothing about the
+     * device has changed, whatever keys there are; 0: never the same */
+    uint64_t hash;
 };
 
 /* ---- the whole ---- */
@@ -300,6 +304,23 @@ void command_settings_done(struct command_settings *command);
 size_t device_settings_find_characteristic(const struct device_settings *device, const char *id);
 /* the index of the characteristic whose message it is; of no message, its own */
 size_t device_settings_characteristic_of(const struct device_settings *device, size_t index);
+
+/* ---- what a new version of the file changes (settings_compare.c) ---- */
+enum device_change {
+    DEVICE_CHANGE_NONE,
+    DEVICE_CHANGE_CONTENT, /* names, fields, publish rules, steps ...: the link can stay */
+    DEVICE_CHANGE_LINK,    /* who the peer is, how it is connected, what is to be found there */
+};
+/* the same device in two versions of the file */
+enum device_change device_settings_compare(const struct device_settings *old,
+                                           const struct device_settings *device);
+/* Which of the device's characteristics is the same one at the peer, the one of that id first;
+ * SIZE_MAX: none. */
+size_t device_settings_find_same(const struct device_settings *device,
+                                 const struct characteristic_settings *characteristic);
+bool frame_settings_equal(const struct frame_settings *a, const struct frame_settings *b);
+/* all but the buffer's size: false asks for a new connection */
+bool mqtt_settings_equal(const struct mqtt_settings *a, const struct mqtt_settings *b);
 
 /* Limits of the file, so that topics and queues have one, too. */
 #define SETTINGS_MAX_DEVICES         1000

@@ -141,6 +141,37 @@ void status_link_again(struct peer *peer)
     status_link(peer);
 }
 
+/* ---- what is no longer in the file ---- */
+
+/* also while the broker is away: nobody will say it again when it comes back */
+static void clear(struct gateway *gateway, const char *topic, bool is_status)
+{
+    struct outbox_put put = {
+        .topic = topic, .payload = "", .qos = 1, .retain = true, .status = is_status};
+
+    gateway_put(gateway, &put);
+}
+
+void status_clear_entry(struct peer *peer, const struct entry *entry)
+{
+    if (peer->speaks && entry->settings->retain && !entry->settings->n_messages)
+        clear(peer->gateway, entry->topic, false);
+}
+
+void status_clear_device(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+
+    if (!peer->speaks)
+        return;
+    put(gateway, peer->topic_availability, "offline", strlen("offline"), true);
+    gateway_pump(gateway); /* before it is replaced by the next one */
+    clear(gateway, peer->topic_availability, true);
+    clear(gateway, peer->topic_link, true);
+    for (size_t i = 0; i < peer->n_entries; i++)
+        status_clear_entry(peer, &peer->entries[i]);
+}
+
 /* ---- the gateway ---- */
 
 static void info(struct gateway *gateway)
@@ -320,6 +351,23 @@ void status_event(struct gateway *gateway, const char *type, const struct peer *
         key_string(&w, "device", peer->settings->id);
     key_string(&w, "reason", reason);
     key_string(&w, "text", text);
+    json_write_key(&w, "ts");
+    json_write_time(&w, gateway->now.real_us);
+    json_write_object_end(&w);
+    put_buffer(gateway, gateway->topic_event, false);
+}
+
+void status_reloaded(struct gateway *gateway, const struct reload_counts *counts)
+{
+    if (!gateway->broker_up)
+        return;
+    struct json_writer w = begin(gateway);
+    key_string(&w, "event", "reloaded");
+    key_uint(&w, "added", counts->added);
+    key_uint(&w, "removed", counts->removed);
+    key_uint(&w, "changed", counts->changed);
+    key_uint(&w, "unchanged", counts->unchanged);
+    key_string(&w, "configuration", gateway->settings->hash);
     json_write_key(&w, "ts");
     json_write_time(&w, gateway->now.real_us);
     json_write_object_end(&w);

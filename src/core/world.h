@@ -8,6 +8,8 @@
  *   scan      an adapter's scan
  *   connector who connects next, by which adapter
  *   peers     the list of them: made, found, freed
+ *   reload    a new version of the file
+ *   renew     a peer whose settings change and whose link stays
  *   peer      one peripheral's state machine; only peer_enter_state() assigns a state
  *   claim     which gateway has a device
  *   contact   peers that are not held all the time: when, and how long
@@ -219,8 +221,11 @@ struct peer {
     const struct device_settings *settings; /* borrowed */
     struct id_key *id_key;                  /* owned */
     struct address_key *address_key;        /* owned */
-    char *topic_availability, *topic_link;  /* owned */
-    char *log_area;                         /* owned: "peer kitchen" */
+    bool leaving;                           /* see reload.c */
+    struct device_settings *own_settings;   /* owned; then `settings` are these */
+    struct peer *next_leaving;
+    char *topic_availability, *topic_link; /* owned */
+    char *log_area;                        /* owned: "peer kitchen" */
 
     /* Whose it is; see claim.c. Of a peer that is not ours nothing is done and nothing said. */
     bool ours;   /* may be connected */
@@ -362,8 +367,8 @@ struct address_key; /* address -> peer */
 struct id_key;      /* id -> peer */
 
 struct gateway {
-    const struct settings *settings; /* borrowed */
-    const char *version;             /* borrowed */
+    struct settings *settings; /* borrowed; constant but for a reload */
+    const char *version;       /* borrowed */
     uint64_t random;
     struct now now;          /* of the current call */
     struct actions *actions; /* of the current call */
@@ -386,6 +391,9 @@ struct gateway {
     size_t n_peers;
     struct peer **places; /* owned; the same by their `index`, which they keep; NULL: free */
     size_t n_places;
+    struct peer *leaving;          /* owned: not in `peers` any more, but still at BlueZ */
+    struct peer *gone;             /* owned: freed with the next call */
+    uint32_t first_generation;     /* of new peers: higher than any that had the place before */
     size_t n_unbound;              /* enabled ones that have no address yet */
     struct device_key *devices;    /* owned: objects of our peers by number */
     struct address_key *addresses; /* owned: bound peers by address */
@@ -420,6 +428,25 @@ uint32_t gateway_next_op(struct gateway *gateway);
 void gateway_put(struct gateway *gateway, const struct outbox_put *put);
 void gateway_pump(struct gateway *gateway);
 
+/* reload.c */
+struct reload_counts {
+    size_t added, removed, changed, unchanged; /* devices */
+};
+MUST_CHECK
+int reload_settings(struct gateway *gateway, struct settings *next);
+void reload_failed(struct gateway *gateway, const char *text);
+void reload_retire(struct gateway *gateway); /* leaving peers that have left */
+void reload_bury(struct gateway *gateway);   /* frees them, one call later */
+
+/* renew.c: a peer's settings change without its link. First what can fail, then the change. */
+struct renewal;
+MUST_CHECK
+int renewal_new(struct peer *peer, const struct device_settings *settings,
+                struct renewal **ret_renewal);
+struct renewal *renewal_free(struct renewal *renewal);
+void renewal_commit(struct renewal *renewal, struct peer *peer,
+                    const struct device_settings *settings);
+
 /* peers.c */
 MUST_CHECK
 int peers_init(struct gateway *gateway);
@@ -449,6 +476,7 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info);
 void adapter_gone(struct gateway *gateway, uint32_t id);
 void adapter_all_gone(struct gateway *gateway);
 void adapter_choose(struct gateway *gateway); /* adapters or settings changed: which are used */
+void adapter_choose_again(struct gateway *gateway); /* and nobody is connected by another */
 void adapter_power_result(struct gateway *gateway, const struct event *event);
 /* what is due now; re-arms the rest */
 void adapter_timer(struct gateway *gateway);
@@ -490,6 +518,10 @@ MUST_CHECK
 int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
               const struct device_settings *settings);
 void peer_done(struct peer *peer);
+MUST_CHECK
+int peer_entry_init(struct entry *entry, struct peer *peer,
+                    const struct characteristic_settings *settings);
+void peer_entry_done(struct entry *entry);
 const char *peer_state_name(enum peer_state state);
 const char *reason_name(enum reason reason);
 void peer_start(struct peer *peer);
@@ -503,6 +535,7 @@ void peer_disconnect_result(struct peer *peer, const struct event *event);
 void peer_resolve_result(struct peer *peer, const struct event *event);
 void peer_subscribe_result(struct peer *peer, const struct event *event);
 void peer_subscription_lost(struct peer *peer, const struct event *event);
+void peer_subscribe_new(struct peer *peer); /* online: what is wanted and not subscribed */
 void peer_services_changed(struct peer *peer);
 void peer_bluez_down(struct peer *peer);
 void peer_timer(struct peer *peer);
@@ -564,6 +597,9 @@ struct resolve_outcome {
 };
 void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
                      struct resolve_outcome *ret_outcome);
+/* the entries are others, and know their sources: who shares which, and what is subscribed */
+void resolve_again(struct peer *peer);
+void resolve_unsubscribe_all(struct peer *peer);
 
 /* ops.c; what they cannot do is answered to the command */
 void ops_read(struct peer *peer, uint32_t entry, struct command *command_take);
@@ -577,6 +613,8 @@ void ops_run(struct peer *peer);       /* starts the next one if the link is rea
 void ops_link_lost(struct peer *peer); /* the running one fails, the others wait on */
 void ops_cancel_all(struct peer *peer, const char *code, const char *message);
 void ops_result(struct peer *peer, const struct event *event);
+/* the peer's entries change: entries[i] is the new one of entry i, or NO_ENTRY */
+void ops_renew(struct peer *peer, const uint32_t *entries);
 void ops_timer(struct peer *peer);
 
 /* sequence.c: the steps engine; its inside is in core/step.h */
@@ -600,7 +638,9 @@ bool step_is_busy(const struct peer *peer);
 void step_link_lost(struct peer *peer);
 void step_cancel_all(struct peer *peer, const char *code, const char *message);
 void step_timer(struct peer *peer);
-void step_done(struct peer *peer); /* frees, answers nobody */
+void step_settings_moved(struct peer *peer); /* peer->settings, with all they are made of */
+void step_renew(struct peer *peer, const struct device_settings *old); /* what is due now */
+void step_done(struct peer *peer);                                     /* frees, answers nobody */
 
 /* command.c */
 struct command *command_new(struct gateway *gateway, enum command_kind kind,
@@ -656,11 +696,14 @@ bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *dat
 void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, size_t length);
 /* a source's notifications have ended or have a hole: what there is of a frame is dropped */
 void publish_reset(struct peer *peer, uint32_t source);
+void publish_drop_frame(struct peer *peer, struct entry *entry);
 void publish_timer(struct peer *peer);
 
 /* router.c */
 MUST_CHECK
 int router_subscribe(struct gateway *gateway, struct peer *peer);
+MUST_CHECK
+int router_unsubscribe(struct gateway *gateway, struct peer *peer);
 MUST_CHECK
 int router_subscribe_requests(struct gateway *gateway);
 void router_message(struct gateway *gateway, const struct event *event);
@@ -682,6 +725,10 @@ void status_link_again(struct peer *peer);   /* both, whatever was said before *
 void status_bridge(struct gateway *gateway); /* info and devices */
 void status_online(struct gateway *gateway, bool online);
 void status_health(struct gateway *gateway);
+/* nothing retained stays: of one topic, of all of a device that is no longer in the file */
+void status_clear_entry(struct peer *peer, const struct entry *entry);
+void status_clear_device(struct peer *peer);
+void status_reloaded(struct gateway *gateway, const struct reload_counts *counts);
 void status_sentence(struct gateway *gateway); /* for the service manager, if it changed */
 void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
                   const char *reason, const char *text);

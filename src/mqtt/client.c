@@ -19,6 +19,7 @@
 #define ITEMS_PER_TURN    64 /* then other sources get their turn */
 #define INBOX_MESSAGES    1000
 #define INBOX_BYTES       ((size_t)1024 * 1024)
+#define RENEW_CLOSE_MS    1000
 #define UP_FOR_GOOD_US    MS_TO_US(30000) /* after that the backoff begins anew */
 #define DROP_LOG_US       MS_TO_US(60000)
 #define TIMER_ACCURACY_US MS_TO_US(10)
@@ -28,7 +29,8 @@ enum state {
     STATE_WAITING,    /* until the retry timer */
     STATE_CONNECTING, /* Paho ends it: after its connect timeout, or the resolver's */
     STATE_UP,         /* for ever; the keepalive watches it */
-    STATE_CLOSING,    /* DISCONNECT is on its way; until the stop timer */
+    STATE_CLOSING,    /* DISCONNECT is on its way; until the stop timer. Then STOPPED, or, with
+                         `renewing`, WAITING for no time */
     STATE_STOPPED,    /* for ever */
 };
 
@@ -41,7 +43,8 @@ struct mqtt_client {
 
     enum state state;
     bool has_keeper;
-    struct inbox *inbox;           /* owned */
+    bool renewing;       /* the connection, or the attempt, is to be followed by another */
+    struct inbox *inbox; /* owned */
     struct connection *connection; /* owned; in CONNECTING, UP and CLOSING */
     uint32_t epoch;                /* of the connection */
     struct sd_event_source *inbox_source, *retry_source, *stop_source; /* references */
@@ -81,6 +84,16 @@ static void wait_and_retry(struct mqtt_client *client, bool taken_over)
     log_debug("mqtt", "next try in %llu ms", (unsigned long long)delay_ms);
 }
 
+static void retry_now(struct mqtt_client *client)
+{
+    client->renewing = false;
+    client->n_failures = client->n_short_lived = 0;
+    client->no_retained_will = client->no_qos1_will = false;
+    client->state = STATE_WAITING;
+    sd_event_source_set_time_relative(client->retry_source, 0);
+    sd_event_source_set_enabled(client->retry_source, SD_EVENT_ONESHOT);
+}
+
 /* The attempt failed or the connection ended: lets go of it, plans the next and tells. */
 static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
 {
@@ -115,7 +128,10 @@ static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
         snprintf(tls_error, sizeof tls_error, "%s", connection_tls_error(client->connection));
     client->connection = connection_free(client->connection);
     const char *reason = mqtt_failure_explain(&failure, text, sizeof text);
-    wait_and_retry(client, strcmp(reason, "taken_over") == 0);
+    if (client->renewing)
+        retry_now(client);
+    else
+        wait_and_retry(client, strcmp(reason, "taken_over") == 0);
     client->emit(
         client->userdata,
         &(struct event){.type = EVENT_BROKER_DOWN,
@@ -147,9 +163,15 @@ static int on_retry(struct sd_event_source *source, uint64_t usec, void *userdat
     return 0;
 }
 
+static void close_and_renew(struct mqtt_client *client);
+
 static void go_up(struct mqtt_client *client, const struct connection_up *up)
 {
     client->state = STATE_UP;
+    if (client->renewing) { /* with settings that are no longer current */
+        close_and_renew(client);
+        return;
+    }
     client->limits = *up;
     client->up_since_us = now_us(client);
     if (nodelay_set(client->settings->port) == 0)
@@ -183,10 +205,54 @@ static void finish_stop(struct mqtt_client *client)
     }
 }
 
+/* The connection is closed, so that another can be made. */
+static void finish_renew(struct mqtt_client *client)
+{
+    sd_event_source_set_enabled(client->stop_source, SD_EVENT_OFF);
+    client->connection = connection_free(client->connection);
+    retry_now(client);
+    client->emit(client->userdata,
+                 &(struct event){.type = EVENT_BROKER_DOWN,
+                                 .broker_down = {.reason = "reconnecting",
+                                                 .text = "the configuration has changed",
+                                                 .was_up = true}});
+}
+
+static void closed(struct mqtt_client *client)
+{
+    if (client->renewing)
+        finish_renew(client);
+    else
+        finish_stop(client);
+}
+
 static int on_stop_timer(struct sd_event_source *source, uint64_t usec, void *userdata)
 {
-    finish_stop(userdata);
+    closed(userdata);
     return 0;
+}
+
+static void close_and_renew(struct mqtt_client *client)
+{
+    /* in the loop's next turn where it cannot be closed */
+    uint64_t timeout_ms = connection_close(client->connection) == 0 ? RENEW_CLOSE_MS : 0;
+
+    client->renewing = true;
+    client->state = STATE_CLOSING;
+    sd_event_source_set_time_relative(client->stop_source, MS_TO_US(timeout_ms));
+    sd_event_source_set_enabled(client->stop_source, SD_EVENT_ONESHOT);
+}
+
+static void renew(struct mqtt_client *client)
+{
+    switch (client->state) {
+    case STATE_WAITING: retry_now(client); break;
+    case STATE_CONNECTING: client->renewing = true; break; /* Paho must come to an end with it */
+    case STATE_UP: close_and_renew(client); break;
+    case STATE_IDLE:
+    case STATE_CLOSING:
+    case STATE_STOPPED: break;
+    }
 }
 
 void mqtt_client_stop(struct mqtt_client *client, uint64_t timeout_ms, void (*done)(void *userdata),
@@ -194,6 +260,7 @@ void mqtt_client_stop(struct mqtt_client *client, uint64_t timeout_ms, void (*do
 {
     client->done = done;
     client->done_userdata = userdata;
+    client->renewing = false;
     if (client->state == STATE_UP && connection_close(client->connection) == 0) {
         client->state = STATE_CLOSING;
     } else if (client->state != STATE_CLOSING) {
@@ -263,11 +330,11 @@ static void take_note(struct mqtt_client *client, struct connection_note *note)
     case CONNECTION_FAILED: go_down(client, end->end, end->code); break;
     case CONNECTION_ENDED:
         if (client->state == STATE_CLOSING)
-            finish_stop(client);
+            closed(client);
         else
             go_down(client, end->end, end->code);
         break;
-    case CONNECTION_CLOSED: finish_stop(client); break;
+    case CONNECTION_CLOSED: closed(client); break;
     case CONNECTION_ANSWER: take_answer(client, (struct connection_answer *)note); break;
     }
 }
@@ -356,6 +423,8 @@ void mqtt_client_execute(struct mqtt_client *client, const struct action *action
 {
     const char *filter = action->topic.filter;
 
+    if (action->type == ACTION_RECONNECT)
+        renew(client);
     if (client->state != STATE_UP)
         return;
     if (action->type == ACTION_PUBLISH)
@@ -432,6 +501,11 @@ int mqtt_client_new(const struct mqtt_client_options *options, struct mqtt_clien
 fail:
     mqtt_client_free(client);
     return r;
+}
+
+void mqtt_client_set_settings(struct mqtt_client *client, const struct mqtt_settings *settings)
+{
+    client->settings = settings;
 }
 
 int mqtt_client_start(struct mqtt_client *client)

@@ -23,11 +23,15 @@ struct mqtt_client_options {
 
 MUST_CHECK
 int mqtt_client_new(const struct mqtt_client_options *options, struct mqtt_client **ret_client);
+/* The settings are these from now on; they count with the next connection. Borrowed like the first
+ * ones, which are not needed any more. */
+void mqtt_client_set_settings(struct mqtt_client *client, const struct mqtt_settings *settings);
 /* Starts to connect; EVENT_BROKER_UP or EVENT_BROKER_DOWN follows, again and again. */
 MUST_CHECK
 int mqtt_client_start(struct mqtt_client *client);
 /* ACTION_PUBLISH, ACTION_TOPIC_SUBSCRIBE, ACTION_TOPIC_UNSUBSCRIBE. While not connected they are
- * dropped: the core asks again after EVENT_BROKER_UP. */
+ * dropped: the core asks again after EVENT_BROKER_UP. ACTION_RECONNECT says DISCONNECT behind them,
+ * then EVENT_BROKER_DOWN, and connects at once. */
 void mqtt_client_execute(struct mqtt_client *client, const struct action *action);
 /* Sends DISCONNECT, which suppresses the will, and calls `done` when it is out or after
  * `timeout_ms`. */

@@ -11,3 +11,9 @@
 #define ARRAY_SIZE(a)     (sizeof(a) / sizeof((a)[0]))
 #define MIN_OF(a, b)      ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b)      ((a) > (b) ? (a) : (b))
+#define SWAP(a, b)               \
+    do {                         \
+        __auto_type swap_ = (a); \
+        (a) = (b);               \
+        (b) = swap_;             \
+    } while (0)

@@ -51,6 +51,7 @@ const struct yaml_node *yaml_doc_root(const struct yaml_doc *doc);
  * nothing, so nodes with secrets are left out by `except`. */
 uint64_t yaml_doc_hash(const struct yaml_doc *doc, const struct yaml_node *const *except,
                        size_t n_except);
+uint64_t yaml_node_hash(const struct yaml_node *node); /* likewise, of a part */
 
 /* the item of a mapping's key, or NULL */
 const struct yaml_node *yaml_node_get(const struct yaml_node *mapping, const char *key);

@@ -159,7 +159,8 @@ static void execute(struct sim *sim, const struct action *action)
     case ACTION_REMOVE_DEVICE: sim_bluez_action(sim, action); break;
     case ACTION_PUBLISH:
     case ACTION_TOPIC_SUBSCRIBE:
-    case ACTION_TOPIC_UNSUBSCRIBE: sim_broker_action(sim, action); break;
+    case ACTION_TOPIC_UNSUBSCRIBE:
+    case ACTION_RECONNECT: sim_broker_action(sim, action); break;
     case ACTION_LOG:
     case ACTION_LOG_LEVEL:
     case ACTION_STATUS: break;

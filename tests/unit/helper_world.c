@@ -62,29 +62,37 @@ static void device(struct device_settings *settings, size_t index)
     settings->characteristics[1].writable = true;
 }
 
+static void fill(struct settings *settings, size_t n_devices)
+{
+    settings->mqtt.buffer_messages = 1000;
+    settings->mqtt.buffer_bytes = 1 << 20;
+    settings->gateway.id = strdup("gw");
+    settings->gateway.base_topic = strdup("g");
+    settings->commands.allow = OPERATIONS_DEFAULT_BITS;
+    settings->bluetooth.connections = 5;
+    settings->bluetooth.power_on = true;
+    settings->devices = calloc(n_devices + 1, sizeof(struct device_settings));
+    settings->n_devices = n_devices;
+    for (size_t i = 0; i < n_devices; i++)
+        device(&settings->devices[i], i);
+}
+
 struct world *world_new(size_t n_devices)
 {
     struct world *world = calloc(1, sizeof(*world));
 
     world->acknowledge = true;
     world->now = (struct now){.mono_us = 1000000, .real_us = 1700000000000000};
-    world->settings.mqtt.buffer_messages = 1000;
-    world->settings.mqtt.buffer_bytes = 1 << 20;
-    world->settings.gateway.id = strdup("gw");
-    world->settings.gateway.base_topic = strdup("g");
-    world->settings.commands.allow = OPERATIONS_DEFAULT_BITS;
-    world->settings.bluetooth.connections = 5;
-    world->settings.bluetooth.power_on = true;
-    world->settings.devices = calloc(n_devices, sizeof(struct device_settings));
-    world->settings.n_devices = n_devices;
-    for (size_t i = 0; i < n_devices; i++)
-        device(&world->settings.devices[i], i);
+    fill(&world->settings, n_devices);
     return world;
 }
 
 void world_start(struct world *world)
 {
-    struct gateway_options options = {.settings = &world->settings, .seed = 1, .version = "test"};
+    struct gateway_options options = {.settings =
+                                          world->reloaded ? world->reloaded : &world->settings,
+                                      .seed = 1,
+                                      .version = "test"};
     struct event event = {.type = EVENT_START};
 
     assert_int_equal(gateway_new(&options, &world->gateway), 0);
@@ -98,19 +106,26 @@ void world_clear(struct world *world)
     world->n_owned = world->n_seen = 0;
 }
 
+static void forget(struct settings *settings)
+{
+    for (size_t i = 0; i < settings->n_devices; i++)
+        device_settings_done(&settings->devices[i]);
+    free(settings->devices);
+    for (size_t i = 0; i < settings->commands.n_reply_to; i++)
+        free(settings->commands.reply_to[i]);
+    free(settings->commands.reply_to);
+    free(settings->gateway.id);
+    free(settings->gateway.base_topic);
+    *settings = (struct settings){0};
+}
+
 struct world *world_free(struct world *world)
 {
     world_clear(world);
     gateway_free(world->gateway);
     actions_done(&world->actions);
-    for (size_t i = 0; i < world->settings.n_devices; i++)
-        device_settings_done(&world->settings.devices[i]);
-    free(world->settings.devices);
-    for (size_t i = 0; i < world->settings.commands.n_reply_to; i++)
-        free(world->settings.commands.reply_to[i]);
-    free(world->settings.commands.reply_to);
-    free(world->settings.gateway.id);
-    free(world->settings.gateway.base_topic);
+    forget(&world->settings);
+    settings_free(world->reloaded);
     free(world);
     return NULL;
 }
@@ -139,7 +154,7 @@ static void record(struct world *world, const struct action *action)
             keep(world, action->publish.correlation, action->publish.correlation_length);
     } else if (action->type == ACTION_WRITE) {
         copy->write.data = (const uint8_t *)keep(world, action->write.data, action->write.length);
-    } else if (action->type == ACTION_TOPIC_SUBSCRIBE) {
+    } else if (action->type == ACTION_TOPIC_SUBSCRIBE || action->type == ACTION_TOPIC_UNSUBSCRIBE) {
         copy->topic.filter = keep(world, action->topic.filter, strlen(action->topic.filter));
     } else if (action->type == ACTION_LOG) {
         copy->log.area = keep(world, action->log.area, strlen(action->log.area));
@@ -151,41 +166,74 @@ static void record(struct world *world, const struct action *action)
     }
 }
 
-void world_event(struct world *world, const struct event *event)
-{
+struct reaction {
     uint64_t tokens[256];
     struct action scans[4];
-    size_t n = 0, n_scans = 0;
+    size_t n, n_scans;
+};
 
-    actions_reset(&world->actions);
-    gateway_handle(world->gateway, world->now, event, &world->actions);
+/* what is done with the actions while what they point to is there */
+static void execute(struct world *world, struct reaction *reaction)
+{
     assert_false(world->actions.failed);
     for (size_t i = 0; i < world->actions.n; i++) {
-        record(world, &world->actions.list[i]);
-        if (world->actions.list[i].type == ACTION_PUBLISH && n < ARRAY_SIZE(tokens))
-            tokens[n++] = world->actions.list[i].publish.token;
-    }
-    for (size_t i = 0; i < world->actions.n; i++) {
         const struct action *action = &world->actions.list[i];
+        record(world, action);
+        if (action->type == ACTION_PUBLISH && reaction->n < ARRAY_SIZE(reaction->tokens))
+            reaction->tokens[reaction->n++] = action->publish.token;
         if ((action->type == ACTION_SCAN_START || action->type == ACTION_SCAN_STOP) &&
-            !world->mute_scan && n_scans < ARRAY_SIZE(scans))
-            scans[n_scans++] = *action;
+            !world->mute_scan && reaction->n_scans < ARRAY_SIZE(reaction->scans))
+            reaction->scans[reaction->n_scans++] = *action;
     }
     /* the promise that holds everywhere: who is not online says why */
     for (size_t i = 0; i < world->gateway->n_peers; i++)
         assert_true(world->gateway->peers[i]->why[0]);
-    for (size_t i = 0; i < n_scans; i++) {
+}
+
+static void answer(struct world *world, const struct reaction *reaction)
+{
+    for (size_t i = 0; i < reaction->n_scans; i++) {
         struct event done = {.type = EVENT_SCAN_RESULT,
-                             .op = scans[i].op,
-                             .adapter = scans[i].adapter,
-                             .asked.on = scans[i].type == ACTION_SCAN_START};
+                             .op = reaction->scans[i].op,
+                             .adapter = reaction->scans[i].adapter,
+                             .asked.on = reaction->scans[i].type == ACTION_SCAN_START};
         world_event(world, &done);
     }
-    for (size_t i = 0; world->acknowledge && i < n; i++) {
+    for (size_t i = 0; world->acknowledge && i < reaction->n; i++) {
         struct event done = {.type = EVENT_PUBLISHED,
-                             .published = {.token = tokens[i], .ok = true}};
+                             .published = {.token = reaction->tokens[i], .ok = true}};
         world_event(world, &done);
     }
+}
+
+void world_event(struct world *world, const struct event *event)
+{
+    struct reaction reaction = {0};
+
+    actions_reset(&world->actions);
+    gateway_handle(world->gateway, world->now, event, &world->actions);
+    execute(world, &reaction);
+    answer(world, &reaction);
+}
+
+int world_reload(struct world *world, struct settings *file)
+{
+    struct settings *old = world->reloaded;
+    struct reaction reaction = {0};
+
+    actions_reset(&world->actions);
+    int r = gateway_reload(world->gateway, world->now, file, &world->actions);
+    execute(world, &reaction);
+    if (r == 0)
+        world->reloaded = file;
+    if (r != 0)
+        settings_free(file);
+    else if (old)
+        settings_free(old);
+    else
+        forget(&world->settings);
+    answer(world, &reaction);
+    return r;
 }
 
 void world_advance(struct world *world, uint64_t ms)

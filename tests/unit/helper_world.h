@@ -15,6 +15,7 @@ struct seen_action {
 
 struct world {
     struct settings settings;
+    struct settings *reloaded; /* owned: used instead of those, also after a reload */
     struct gateway *gateway;
     struct actions actions;
     struct now now;
@@ -32,6 +33,9 @@ struct world {
 struct world *world_new(size_t n_devices);
 void world_start(struct world *world); /* EVENT_START and the gateway */
 struct world *world_free(struct world *world);
+
+/* what gateway_reload() says */
+int world_reload(struct world *world, struct settings *settings_take);
 
 void world_event(struct world *world, const struct event *event);
 void world_advance(struct world *world, uint64_t ms); /* fires every timer on the way */

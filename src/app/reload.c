@@ -1,0 +1,47 @@
+/* Reading the configuration again; see reload.h. */
+#include "app/reload.h"
+
+#include "config/load.h"
+#include "util/cleanup.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* what diags_print() says, without the last end of line */
+static char *text_of(struct diags *diags)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+
+    if (!out)
+        return NULL;
+    diags_print(diags, out);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    if (length && text[length - 1] == '\n')
+        text[length - 1] = '\0';
+    return text;
+}
+
+int reload_load(const char *path, struct settings **ret_settings, char **ret_text)
+{
+    struct diags diags;
+    char *text = NULL;
+    int r = diags_init(&diags, path);
+
+    if (r == 0) {
+        r = config_load(path, &(struct config_options){0}, &diags, ret_settings);
+        diags_print(&diags, stderr);
+        if (r > 0)
+            text = text_of(&diags);
+    }
+    diags_done(&diags);
+    if (r < 0)
+        text = strdup(strerror(-r));
+    if (r != 0)
+        *ret_text = text;
+    return r;
+}
