@@ -1,4 +1,5 @@
-/* Adapter1: its properties, the discovery session, power. Must not know what is looked for. */
+/* Adapter1: its properties, the discovery session (a passive one is in monitor.c), power. Must not
+ * know what is looked for. */
 #include "bluez/internal.h"
 
 #include "bluez/props.h"
@@ -47,6 +48,7 @@ void bluez_adapter_tell(struct bluez *bluez, struct adapter *adapter)
     struct event event = {.type = EVENT_ADAPTER, .adapter = adapter->object.id};
 
     event.adapter_info = adapter->info;
+    event.adapter_info.discovering |= bluez_monitor_is_active(adapter->monitor);
     bluez_emit(bluez, &event);
 }
 
@@ -58,6 +60,7 @@ void bluez_adapter_remove(struct bluez *bluez, struct adapter *adapter)
     while (adapter->devices)
         bluez_device_remove(bluez, adapter->devices);
     bluez_calls_end_adapter(bluez, adapter);
+    adapter->monitor = bluez_monitor_free(adapter->monitor);
     bluez_emit(bluez, &event);
     registry_remove_adapter(&bluez->registry, adapter);
 }
@@ -100,6 +103,14 @@ void bluez_adapter_scan(struct call *call, struct adapter *adapter)
     sd_bus_message *m = NULL;
 
     call->adapter = adapter;
+    if (call->passive) {
+        bluez_monitor_start(call, adapter);
+        return;
+    }
+    if (adapter->monitor) {
+        bluez_monitor_stop(call, adapter);
+        return;
+    }
     if (!call->on) {
         int r = bluez_message_new(call->bluez, adapter->object.path, ADAPTER_INTERFACE,
                                   "StopDiscovery", &m);

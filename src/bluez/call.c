@@ -37,6 +37,7 @@ struct call *bluez_call_new(struct bluez *bluez, const struct action *action)
     call->adapter_id = action->adapter;
     call->device_id = action->device;
     call->on = action_on(action);
+    call->passive = action->type == ACTION_SCAN_START && action->scan.passive;
     if (action->type == ACTION_READ)
         call->handle = action->read.handle;
     DL_APPEND(bluez->calls, call);

@@ -58,6 +58,7 @@ struct call {
     struct op op;
     uint32_t adapter_id, device_id;
     bool on;
+    bool passive; /* of a scan */
     uint16_t handle;
     uint32_t subscription;
 
@@ -205,6 +206,17 @@ void bluez_device_connect(struct call *call, struct device *device);
 void bluez_device_disconnect(struct call *call, struct device *device);
 void bluez_device_resolve(struct call *call, struct device *device);
 void bluez_device_forget(struct call *call, struct device *device); /* RemoveDevice */
+
+/* --- monitor.c --- */
+
+/* Passive scanning; a start that finds one going on begins anew. */
+void bluez_monitor_start(struct call *call, struct adapter *adapter);
+/* adapter->monitor exists */
+void bluez_monitor_stop(struct call *call, struct adapter *adapter);
+/* NULL is none */
+bool bluez_monitor_is_active(const struct monitor *monitor);
+/* without a word to BlueZ, as when the adapter is gone */
+struct monitor *bluez_monitor_free(struct monitor *monitor);
 
 /* --- gatt.c --- */
 

@@ -33,6 +33,7 @@ struct adapter {
     struct adapter_info info; /* its name points into the path */
     bool scanning;            /* we have a discovery session */
     bool going;               /* is being removed: takes no more actions */
+    struct monitor *monitor;  /* monitor.c's; NULL before the object may go */
 };
 
 struct device {
@@ -55,6 +56,7 @@ struct device {
     bool tree_told; /* the core knows its GATT tree */
     bool tree_changed;
     bool told;  /* EVENT_DEVICE was emitted */
+    bool found; /* a monitor hears it */
     bool going; /* is being removed: takes no more actions */
 };
 

@@ -222,10 +222,12 @@ void bluez_tree_clear(struct bluez *bluez)
     struct adapter *adapter;
     struct device *device;
 
-    DL_FOREACH (bluez->registry.adapters, adapter)
+    DL_FOREACH (bluez->registry.adapters, adapter) {
+        adapter->monitor = bluez_monitor_free(adapter->monitor);
         DL_FOREACH (adapter->devices, device)
             DL_FOREACH (device->characteristics, characteristic)
                 bluez_gatt_drop_subscription(characteristic);
+    }
     registry_clear(&bluez->registry);
 }
 

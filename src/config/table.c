@@ -129,7 +129,7 @@ static const struct key home_assistant_keys[] = {
 
 static const struct key_word scan_words[] = {
     {"active", SCAN_MODE_ACTIVE, false},
-    {"passive", SCAN_MODE_PASSIVE, true},
+    {"passive", SCAN_MODE_PASSIVE, false},
 };
 static const struct key_word reset_words[] = {
     {"never", RESET_POLICY_NEVER, false},
@@ -150,7 +150,8 @@ static const struct key bluetooth_keys[] = {
      WORDS(scan_words),
      .fallback = "active",
      AT(struct settings, bluetooth.scan),
-     .help = "active asks advertisers for more, passive only listens"},
+     .help = "active asks advertisers for more, passive only listens (needs bluetoothd "
+             "--experimental; else the scan is active)"},
     {.name = "connections",
      .type = KEY_INT,
      .min = 1,

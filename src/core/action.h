@@ -9,7 +9,7 @@
 
 enum action_type {
     /* BlueZ; `adapter` (and `device`) say where */
-    ACTION_SCAN_START, /* with the filter {Transport: le}; answered by EVENT_SCAN_RESULT */
+    ACTION_SCAN_START, /* active: with the filter {Transport: le}; answered by EVENT_SCAN_RESULT */
     ACTION_SCAN_STOP,
     ACTION_POWER,   /* on or off */
     ACTION_CONNECT, /* Device1.Connect; the core has its own deadline and disconnects to cancel */
@@ -39,6 +39,9 @@ struct action {
     struct op op; /* comes back in the answer */
     uint32_t adapter, device;
     union {
+        struct {
+            bool passive; /* NOT_SUPPORTED where BlueZ has no advertisement monitors */
+        } scan;           /* SCAN_START */
         struct {
             bool on;
         } power;

@@ -192,7 +192,7 @@ void connector_next(struct gateway *gateway, struct adapter *adapter)
         return;
     struct sighting *way = peer_find_sighting(peer, connector_way(peer, heard != NULL)->device);
     adapter->connector = peer->index;
-    if (heard)
+    if (heard && !adapter->scan_passive)
         scan_pause(gateway, adapter); /* before the Connect */
     way->tried_us = gateway->now.mono_us;
     peer_connect(peer, way, heard == NULL);

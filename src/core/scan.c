@@ -3,7 +3,8 @@
  * Connect to a peer that was heard: an active scan reports a peer once in 10.24 s, and the kernel
  * connects on a report, so that on Linux 6.1 a Connect during it was seen to take 5 to 14 s, and
  * 0.3 to 0.5 s without it. A blind attempt leaves it on: the first report of the peer connects, and
- * others can be heard. Must not know who connects to whom.
+ * others can be heard. A passive scan never pauses: it is what the kernel connects by. Where BlueZ
+ * has none, an active one takes its place. Must not know who connects to whom.
  */
 #include "core/world.h"
 
@@ -45,6 +46,11 @@ static void scan_ask(struct gateway *gateway, struct adapter *adapter, bool on)
 
     action->op = (struct op){.peer = NO_PEER, .id = gateway_next_op(gateway)};
     action->adapter = adapter->id;
+    if (on) {
+        adapter->scan_passive = gateway->settings->bluetooth.scan == SCAN_MODE_PASSIVE &&
+                                !adapter->cannot_scan_passively;
+        action->scan.passive = adapter->scan_passive;
+    }
     adapter->scan = on ? SCAN_STATE_STARTING : SCAN_STATE_STOPPING;
     adapter->scan_op = action->op.id;
     adapter->scan_answer_us = gateway_in(gateway, SCAN_ANSWER_MS);
@@ -56,7 +62,8 @@ static bool wants_quiet(const struct gateway *gateway, const struct adapter *ada
 {
     const struct peer *holder = gateway_peer_at(gateway, adapter->connector);
 
-    return holder && holder->state == PEER_STATE_CONNECTING && !holder->blind;
+    return holder && holder->state == PEER_STATE_CONNECTING && !holder->blind &&
+           !(adapter->scan_passive && adapter->scan != SCAN_STATE_OFF);
 }
 
 /* A start that is not yet answered cannot be stopped: the stop would overtake it. */
@@ -143,6 +150,12 @@ void scan_result(struct gateway *gateway, const struct event *event)
             adapter->scan_failures = 0;
             for (size_t i = 0; again && i < gateway->n_peers; i++)
                 peer_reconsider(gateway->peers[i]);
+        } else if (adapter->scan_passive && event->result.status == BT_STATUS_NOT_SUPPORTED) {
+            actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "%s scans actively: %s",
+                        adapter->name,
+                        event->result.text ? event->result.text : "BlueZ cannot scan passively");
+            adapter->cannot_scan_passively = true;
+            scan_forget(adapter);
         } else {
             scan_failed(gateway, adapter,
                         event->result.text ? event->result.text

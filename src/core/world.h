@@ -89,6 +89,8 @@ struct adapter {
     bool blocked;      /* rfkill said no */
     bool power_wanted; /* it has not been on since it appeared */
     enum scan_state scan;
+    bool scan_passive;          /* that one is */
+    bool cannot_scan_passively; /* BlueZ said so */
     unsigned scan_failures;
     uint64_t scan_retry_us;  /* not before */
     uint32_t scan_op;        /* the operation whose answer counts */

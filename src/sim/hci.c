@@ -33,7 +33,7 @@ static bool is_listening(const struct sim_hci *hci, size_t peripheral)
     const struct sim_device *d = hci->devices[peripheral];
 
     return sim_hci_is_powered(hci) && sim_object_exists(&hci->object) &&
-           (hci->discovering || (d && d->connecting));
+           (hci->discovering || sim_hci_monitors(hci) || (d && d->connecting));
 }
 
 /* Without a filter BlueZ pauses for 5 s after each scan of the kernel. */
@@ -55,11 +55,13 @@ static void hear(struct sim_hci *hci, size_t i, uint64_t now_us)
         sim_device_establish(d);
         return;
     }
-    if (!hci->discovering || pauses(hci, now_us) || !sim_hci_wants(hci, p, rssi))
+    bool discovered = hci->discovering && !pauses(hci, now_us) && sim_hci_wants(hci, p, rssi);
+    if (!discovered && !sim_hci_monitors(hci))
         return;
     if (!d && sim_device_new(hci, i, &hci->devices[i]) < 0)
         return;
     sim_device_report(hci->devices[i], rssi);
+    sim_hci_monitor_heard(hci, i);
 }
 
 static int on_advert(sd_event_source *source, uint64_t usec, void *userdata)
@@ -105,6 +107,7 @@ void sim_hci_update_adverts(struct sim_hci *hci)
 void sim_hci_client_vanished(struct sim_hci *hci, const char *owner)
 {
     sim_hci_scanner_vanished(hci, owner);
+    sim_hci_monitor_vanished(hci, owner);
     for (size_t i = 0; i < hci->bluez->world->n_peripherals; i++)
         if (hci->devices[i])
             sim_gatt_client_vanished(hci->devices[i], owner);
@@ -356,6 +359,8 @@ int sim_hci_plug(struct sim_hci *hci)
     if (asprintf(&path, BLUEZ_PATH "/%s", hci->adapter->name) < 0)
         return -ENOMEM;
     int r = sim_object_add(&hci->object, b, path, &hci_interface, NULL);
+    if (r >= 0 && b->world->experimental)
+        hci->object.extra = &sim_monitor_manager; /* announced together */
     /* devices that were connected once come back out of storage */
     for (size_t i = 0; r >= 0 && i < b->world->n_peripherals; i++)
         if (hci->devices[i] && !hci->devices[i]->temporary)
@@ -393,6 +398,7 @@ static void unplug(struct sim_hci *hci, bool announce, bool gently)
     for (size_t i = 0; i < b->world->n_peripherals; i++)
         if (hci->devices[i])
             sim_device_withdraw(hci->devices[i], announce);
+    sim_hci_forget_monitors(hci);
     sim_hci_forget_scanners(hci);
     hci->discovering = false;
     sim_timer_set(b, &hci->power_timer, TIME_NEVER, on_power_on, hci);

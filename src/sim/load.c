@@ -304,6 +304,7 @@ static void read_bluez(struct reader *r, const struct yaml_node *node, void *tar
 
 static const struct reader_key world_keys[] = {
     {"bluez", READER_OTHER, 0, 0, 0, false, read_bluez},
+    {"experimental", READER_BOOL, offsetof(struct sim_world, experimental), 0, 0, false, NULL},
     {"adapters", READER_OTHER, 0, 0, 0, false, read_adapters},
     {"timing", READER_OTHER, 0, 0, 0, false, read_timing},
     {"peripherals", READER_OTHER, 0, 0, 0, true, read_peripherals},

@@ -537,13 +537,13 @@ static int fail_unknown(struct sim_bluez *b, sd_bus_message *call, bool found_ob
 
 static int call_own_method(struct sim_object *o, sd_bus_message *m)
 {
-    const char *interface = sd_bus_message_get_interface(m);
+    const char *name = sd_bus_message_get_interface(m);
+    const struct sim_interface *interface = name ? find_interface(o, name) : o->interface;
 
-    if (o->interface && (!interface || find_interface(o, interface) == o->interface))
-        for (size_t i = 0; i < o->interface->n_methods; i++)
-            if (strcmp(o->interface->methods[i].name, sd_bus_message_get_member(m)) == 0 &&
-                sd_bus_message_has_signature(m, o->interface->methods[i].signature))
-                return o->interface->methods[i].call(o, m);
+    for (size_t i = 0; interface && i < interface->n_methods; i++)
+        if (strcmp(interface->methods[i].name, sd_bus_message_get_member(m)) == 0 &&
+            sd_bus_message_has_signature(m, interface->methods[i].signature))
+            return interface->methods[i].call(o, m);
     return fail_unknown(o->bluez, m, true);
 }
 

@@ -184,6 +184,7 @@ struct sim_timing {
 
 struct sim_world {
     unsigned bluez;               /* the version that is played: 566 is 5.66 */
+    bool experimental;            /* bluetoothd --experimental: advertisement monitors */
     struct sim_adapter *adapters; /* owned */
     size_t n_adapters;
     struct sim_peripheral *peripherals; /* owned */

@@ -25,7 +25,7 @@ static void unique_name(const struct sim_bluez *b, char *buf, size_t size)
 }
 
 /* Where there is no bus daemon, nobody else writes the sender. */
-static void sign(struct sim_bluez *b, sd_bus_message *m)
+void sim_sign(struct sim_bluez *b, sd_bus_message *m)
 {
     char name[16];
 
@@ -60,7 +60,7 @@ static void fail_as_daemon(struct sim_bluez *b, sd_bus_message *call, const char
 void sim_reply(struct sim_bluez *bluez, sd_bus_message *reply)
 {
     sim_objects_flush(bluez);
-    sign(bluez, reply);
+    sim_sign(bluez, reply);
     sim_send(bluez, reply);
 }
 
@@ -82,7 +82,7 @@ void sim_reply_ok(struct sim_bluez *bluez, sd_bus_message *call)
     sim_objects_flush(bluez);
     if (!call || sd_bus_message_new_method_return(call, &reply) < 0)
         return;
-    sign(bluez, reply);
+    sim_sign(bluez, reply);
     sim_send(bluez, reply);
 }
 
@@ -97,7 +97,7 @@ void sim_reply_error(struct sim_bluez *bluez, sd_bus_message *call, const char *
     sim_objects_flush(bluez);
     if (!call || sd_bus_message_new_method_error(call, &reply, &error) < 0)
         return;
-    sign(bluez, reply);
+    sim_sign(bluez, reply);
     sim_send(bluez, reply);
 }
 
@@ -107,7 +107,7 @@ int sim_signal_new(struct sim_bluez *bluez, const char *path, const char *interf
     int r = sd_bus_message_new_signal(bluez->bus, ret_signal, path, interface, member);
 
     if (r >= 0)
-        sign(bluez, *ret_signal);
+        sim_sign(bluez, *ret_signal);
     return r;
 }
 
@@ -203,7 +203,14 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
     const char *destination = sd_bus_message_get_destination(m);
     uint8_t type;
 
-    if (sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
+    if (sd_bus_message_get_type(m, &type) < 0)
+        return 0;
+    if (type == SD_BUS_MESSAGE_SIGNAL && b->alive && b->world->experimental) {
+        for (size_t i = 0; i < b->world->n_adapters; i++)
+            sim_hci_monitor_signal(b->hcis[i], m);
+        return 0;
+    }
+    if (type != SD_BUS_MESSAGE_METHOD_CALL)
         return 0;
     if (b->peer && destination && strcmp(destination, DBUS) == 0)
         return answer_as_daemon(b, m);

@@ -131,6 +131,8 @@ void sim_reply_error(struct sim_bluez *bluez, sd_bus_message *call, const char *
 int sim_signal_new(struct sim_bluez *bluez, const char *path, const char *interface,
                    const char *member, sd_bus_message **ret_signal);
 void sim_send(struct sim_bluez *bluez, sd_bus_message *m); /* takes m */
+/* writes the sender where there is no bus daemon to do it */
+void sim_sign(struct sim_bluez *bluez, sd_bus_message *m);
 /* the caller's unique name; "" where there is no bus daemon */
 const char *sim_sender(sd_bus_message *m);
 /* (re)arms a one-shot timer at a time since the start; TIME_NEVER disarms */
@@ -172,7 +174,8 @@ struct sim_hci {
     char *alias; /* owned or NULL */
     bool discovering;
     uint64_t discovery_start_us;
-    struct sim_scanner *scanners;     /* owned */
+    struct sim_scanner *scanners;         /* owned */
+    struct sim_monitor_app *monitor_apps; /* owned; monitor.c's */
     struct sim_device **devices;      /* owned; one per peripheral of the world, NULL: never seen */
     struct sim_advert_timer *adverts; /* owned: one per peripheral */
     struct sim_device *establishing;  /* borrowed: the link that is being created: one at a time */
@@ -213,6 +216,18 @@ int sim_hci_start_discovery(struct sim_object *o, sd_bus_message *m);
 int sim_hci_stop_discovery(struct sim_object *o, sd_bus_message *m);
 int sim_hci_set_discovery_filter(struct sim_object *o, sd_bus_message *m);
 int sim_hci_get_discovery_filters(struct sim_object *o, sd_bus_message *m);
+
+/* ---- monitor.c ---- */
+
+extern const struct sim_interface sim_monitor_manager; /* of an adapter, if experimental */
+/* whether a monitor is active that hears our peripherals */
+bool sim_hci_monitors(const struct sim_hci *hci);
+/* the peripheral was heard, and has an object */
+void sim_hci_monitor_heard(struct sim_hci *hci, size_t peripheral);
+/* a client's objects came or went; m is read and rewound */
+void sim_hci_monitor_signal(struct sim_hci *hci, sd_bus_message *m);
+void sim_hci_monitor_vanished(struct sim_hci *hci, const char *owner);
+void sim_hci_forget_monitors(struct sim_hci *hci);
 
 /* ---- device.c ---- */
 

@@ -67,11 +67,63 @@ static void scan_that_goes_on_and_off_is_no_news_for_the_broker(void **state)
     world_free(world);
 }
 
+static struct world *begin_passively(void)
+{
+    struct world *world = world_new(1);
+
+    world->settings.bluetooth.scan = SCAN_MODE_PASSIVE;
+    world->mute_scan = true;
+    world_start(world);
+    world_bluez_up(world);
+    return world;
+}
+
+static void answer_scan(struct world *world, const struct action *start, enum bt_status status)
+{
+    struct event event = {.type = EVENT_SCAN_RESULT,
+                          .op = start->op,
+                          .adapter = ADAPTER_1,
+                          .result.status = status,
+                          .asked.on = true};
+
+    world_event(world, &event);
+}
+
+static void passive_scan_goes_on_while_a_peer_is_connected(void **state)
+{
+    struct world *world = begin_passively();
+    const struct action *start = world_expect(world, ACTION_SCAN_START);
+
+    assert_true(start->scan.passive);
+    answer_scan(world, start, BT_STATUS_OK);
+    world_hear(world, 0, 100);
+    world_expect(world, ACTION_CONNECT);
+    assert_null(world_find(world, ACTION_SCAN_STOP, NULL));
+    world_free(world);
+}
+
+static void scan_is_active_where_bluez_has_no_passive_one(void **state)
+{
+    struct world *world = begin_passively();
+
+    answer_scan(world, world_expect(world, ACTION_SCAN_START), BT_STATUS_NOT_SUPPORTED);
+    const struct action *again =
+        world_find(world, ACTION_SCAN_START, world_expect(world, ACTION_SCAN_START));
+    assert_non_null(again); /* at once */
+    assert_false(again->scan.passive);
+    answer_scan(world, again, BT_STATUS_OK);
+    world_hear(world, 0, 100);
+    world_expect(world, ACTION_SCAN_STOP); /* and pauses as such */
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_that_could_not_be_stopped_is_stopped_later),
         cmocka_unit_test(scan_that_goes_on_and_off_is_no_news_for_the_broker),
+        cmocka_unit_test(passive_scan_goes_on_while_a_peer_is_connected),
+        cmocka_unit_test(scan_is_active_where_bluez_has_no_passive_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
