@@ -79,7 +79,9 @@ static void on_filter_set(struct call *call, sd_bus_message *reply, struct bt_re
 {
     sd_bus_message *m = NULL;
 
-    if (result.status != BT_STATUS_OK) {
+    /* A BlueZ that does not know the filter scans without it: with pauses, but it scans. */
+    if (result.status != BT_STATUS_OK && result.status != BT_STATUS_INVALID_ARGUMENT &&
+        result.status != BT_STATUS_NOT_SUPPORTED) {
         bluez_call_end(call, result);
         return;
     }
