@@ -15,6 +15,7 @@ struct bluez_options {
     struct sd_event *event; /* referenced */
     const char *service;    /* NULL: "org.bluez" */
     struct sd_bus *bus;     /* for tests: this connection and never another; NULL: the system bus */
+    uint64_t acquire_timeout_us; /* for tests: of AcquireNotify; 0: as long as BlueZ may take */
     /* Called from the loop, never from inside bluez_execute(). */
     void (*emit)(void *userdata, const struct event *event);
     void *userdata;

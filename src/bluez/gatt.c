@@ -446,7 +446,8 @@ void bluez_gatt_subscribe(struct call *call, struct characteristic *characterist
                               "AcquireNotify", &m);
     if (r >= 0)
         r = sd_bus_message_append(m, "a{sv}", 0);
-    bluez_call_send(call, r, m, ACQUIRE_TIMEOUT_US, on_acquired);
+    uint64_t timeout_us = call->bluez->options.acquire_timeout_us;
+    bluez_call_send(call, r, m, timeout_us ? timeout_us : ACQUIRE_TIMEOUT_US, on_acquired);
 }
 
 static void on_notify_stopped(struct call *call, sd_bus_message *reply, struct bt_result result)

@@ -530,7 +530,9 @@ static int fail_unknown(struct sim_bluez *b, sd_bus_message *call, bool found_ob
                   sd_bus_message_get_member(call), signature ? signature : "",
                   sd_bus_message_get_interface(call) ? sd_bus_message_get_interface(call)
                                                      : "(null)");
-    sim_reply_error(b, call, found_object ? UNKNOWN_METHOD : UNKNOWN_OBJECT, strbuf_str(&text));
+    /* the libdbus of old knew no other word */
+    bool unknown_method = found_object || !sim_since(b, 555);
+    sim_reply_error(b, call, unknown_method ? UNKNOWN_METHOD : UNKNOWN_OBJECT, strbuf_str(&text));
     strbuf_done(&text);
     return 0;
 }

@@ -21,10 +21,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BASE         "gatt2mqtt/"
-#define PATIENCE_US  30000000 /* also under valgrind on a busy machine */
-#define TIMERS_MAX   5000     /* that may be due within one house_skip() */
-#define CONFIG_BEGIN "mqtt: { url: 'mqtt://localhost' }\n"
+#define BASE               "gatt2mqtt/"
+#define PATIENCE_US        30000000 /* also under valgrind on a busy machine */
+#define ACQUIRE_TIMEOUT_US 300000   /* of the gateway, instead of 10 s */
+#define TIMERS_MAX         5000     /* that may be due within one house_skip() */
+#define CONFIG_BEGIN       "mqtt: { url: 'mqtt://localhost' }\n"
 
 #define OK(call) assert_true((call) >= 0)
 
@@ -147,6 +148,8 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
     house->calls[i].n++;
     house->n_calls++;
     snprintf(house->last_call, sizeof(house->last_call), "%s", path);
+    if (house->on_call)
+        house->on_call(house, member);
     return 0; /* the simulator answers */
 }
 
@@ -247,10 +250,12 @@ static void new_gateway(struct house *house)
     OK(gateway_new(
         &(struct gateway_options){.settings = house->settings, .seed = 1, .version = "test"},
         &house->gateway));
-    OK(bluez_new(
-        &(struct bluez_options){
-            .event = house->loop, .bus = house->client, .emit = handle, .userdata = house},
-        &house->bluez));
+    OK(bluez_new(&(struct bluez_options){.event = house->loop,
+                                         .bus = house->client,
+                                         .acquire_timeout_us = ACQUIRE_TIMEOUT_US,
+                                         .emit = handle,
+                                         .userdata = house},
+                 &house->bluez));
 }
 
 static struct house *build(const char *world, const char *config)

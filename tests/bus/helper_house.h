@@ -53,6 +53,8 @@ struct house {
     unsigned n_calls;
     char last_call[512]; /* its path */
     unsigned n_timers;   /* that were due for the core */
+    /* before the simulator sees a call to BlueZ */
+    void (*on_call)(struct house *house, const char *member);
 };
 
 /* A lamp that notifies a stream of numbers and has a level, and a meter that notifies numbers;
