@@ -16,11 +16,16 @@
 #include <sys/random.h>
 #include <systemd/sd-event.h>
 
-#define ITEMS_PER_TURN    64 /* then other sources get their turn */
-#define INBOX_MESSAGES    1000
-#define INBOX_BYTES       ((size_t)1024 * 1024)
-#define RENEW_CLOSE_MS    1000
-#define UP_FOR_GOOD_US    MS_TO_US(30000) /* after that the backoff begins anew */
+#define ITEMS_PER_TURN 64 /* then other sources get their turn */
+#define INBOX_MESSAGES 1000
+#define INBOX_BYTES    ((size_t)1024 * 1024)
+#define RENEW_CLOSE_MS 1000
+#define UP_FOR_GOOD_US MS_TO_US(30000)  /* after that the backoff begins anew */
+#define QUIET_US       MS_TO_US(600000) /* after that a rival with our id is forgotten */
+/* Of two clients with one id each is connected for as long as the other waits, which with jitter
+ * may be half as long again: only a connection of several times our own last wait shows that there
+ * is no rival (any more). */
+#define RIVAL_FACTOR      4
 #define DROP_LOG_US       MS_TO_US(60000)
 #define TIMER_ACCURACY_US MS_TO_US(10)
 
@@ -50,8 +55,10 @@ struct mqtt_client {
     struct sd_event_source *inbox_source, *retry_source, *stop_source; /* references */
 
     uint64_t up_since_us;
+    uint64_t last_delay_us;              /* before the last try */
     unsigned n_failures;                 /* since a connection was last good for a while */
     unsigned n_short_lived;              /* connections in a row that were not */
+    unsigned n_taken_over;               /* times that somebody took our id, since it was quiet */
     bool no_retained_will, no_qos1_will; /* the broker refused us because of them */
     struct connection_up limits;
     uint64_t dropped_logged, drop_logged_us;
@@ -71,13 +78,17 @@ static uint64_t now_us(const struct mqtt_client *client)
 
 static void wait_and_retry(struct mqtt_client *client, bool taken_over)
 {
+    struct mqtt_retry retry = {
+        .n_failures = ++client->n_failures,
+        .n_taken_over = taken_over ? client->n_taken_over : 0,
+        .is_rival_suspected = client->n_short_lived >= MQTT_SHORT_LIVED_SUSPICIOUS,
+    };
     uint32_t random = 0;
-    uint64_t delay_ms;
 
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
         random = (uint32_t)now_us(client);
-    client->n_failures++;
-    delay_ms = mqtt_retry_delay_ms(client->n_failures, taken_over, random);
+    uint64_t delay_ms = mqtt_retry_delay_ms(&retry, random);
+    client->last_delay_us = MS_TO_US(delay_ms);
     client->state = STATE_WAITING;
     sd_event_source_set_time_relative(client->retry_source, MS_TO_US(delay_ms));
     sd_event_source_set_enabled(client->retry_source, SD_EVENT_ONESHOT);
@@ -87,22 +98,43 @@ static void wait_and_retry(struct mqtt_client *client, bool taken_over)
 static void retry_now(struct mqtt_client *client)
 {
     client->renewing = false;
-    client->n_failures = client->n_short_lived = 0;
+    client->n_failures = client->n_short_lived = client->n_taken_over = 0;
     client->no_retained_will = client->no_qos1_will = false;
     client->state = STATE_WAITING;
     sd_event_source_set_time_relative(client->retry_source, 0);
     sd_event_source_set_enabled(client->retry_source, SD_EVENT_ONESHOT);
 }
 
+/* What a connection that was up tells about the network and about rivals. */
+static void count_end(struct mqtt_client *client, bool taken_over)
+{
+    uint64_t up_us = now_us(client) - client->up_since_us;
+    uint64_t undisturbed_us = client->last_delay_us * RIVAL_FACTOR;
+    bool suspected = client->n_short_lived >= MQTT_SHORT_LIVED_SUSPICIOUS;
+
+    if (up_us >= MAX_OF(QUIET_US, undisturbed_us))
+        client->n_taken_over = 0;
+    if (taken_over)
+        client->n_taken_over++;
+    if (up_us >= (suspected ? MAX_OF(UP_FOR_GOOD_US, undisturbed_us) : UP_FOR_GOOD_US))
+        client->n_failures = client->n_short_lived = 0;
+    else
+        client->n_short_lived++;
+}
+
 /* The attempt failed or the connection ended: lets go of it, plans the next and tells. */
-static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
+static void go_down(struct mqtt_client *client, const struct connection_end *ended)
 {
     const struct mqtt_settings *settings = client->settings;
     bool was_up = client->state == STATE_UP;
+    bool taken_over = ended->end == MQTT_END_DISCONNECTED && ended->code == MQTT_SESSION_TAKEN_OVER;
     char tls_error[256] = "", text[512];
+
+    if (was_up)
+        count_end(client, taken_over);
     struct mqtt_failure failure = {
-        .end = end,
-        .code = code,
+        .end = ended->end,
+        .code = ended->code,
         .v5 = settings->protocol == 5,
         .tls =
             settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS,
@@ -112,26 +144,24 @@ static void go_down(struct mqtt_client *client, enum mqtt_end end, int code)
         .timeout_s = MQTT_CONNECT_TIMEOUT_S,
         .has_username = settings->username != NULL,
         .client_id = settings->client_id,
+        .n_short_lived = was_up ? client->n_short_lived : 0,
+        .n_taken_over = client->n_taken_over,
+        .server_reference = ended->server_reference,
     };
-
-    if (was_up && now_us(client) - client->up_since_us >= UP_FOR_GOOD_US)
-        client->n_failures = client->n_short_lived = 0;
-    else if (was_up)
-        failure.n_short_lived = ++client->n_short_lived;
     /* A broker that cannot do what the will asks for must refuse the connection (MQTT 5, 3.2.2.3.4
      * and 3.2.2.3.5): better a lesser will than none to talk to. */
-    if (end == MQTT_END_REFUSED && failure.v5) {
-        client->no_retained_will |= code == MQTT_RETAIN_NOT_SUPPORTED;
-        client->no_qos1_will |= code == MQTT_QOS_NOT_SUPPORTED;
+    if (failure.end == MQTT_END_REFUSED && failure.v5) {
+        client->no_retained_will |= failure.code == MQTT_RETAIN_NOT_SUPPORTED;
+        client->no_qos1_will |= failure.code == MQTT_QOS_NOT_SUPPORTED;
     }
     if (client->connection && !was_up)
         snprintf(tls_error, sizeof tls_error, "%s", connection_tls_error(client->connection));
-    client->connection = connection_free(client->connection);
     const char *reason = mqtt_failure_explain(&failure, text, sizeof text);
+    client->connection = connection_free(client->connection); /* and `ended` with it */
     if (client->renewing)
         retry_now(client);
     else
-        wait_and_retry(client, strcmp(reason, "taken_over") == 0);
+        wait_and_retry(client, taken_over);
     client->emit(
         client->userdata,
         &(struct event){.type = EVENT_BROKER_DOWN,
@@ -159,7 +189,8 @@ static int on_retry(struct sd_event_source *source, uint64_t usec, void *userdat
     client->state = STATE_CONNECTING;
     r = connection_new(&options, &client->connection, &code);
     if (r != 0)
-        go_down(client, MQTT_END_LIBRARY, r < 0 ? r : code);
+        go_down(client,
+                &(struct connection_end){.end = MQTT_END_LIBRARY, .code = r < 0 ? r : code});
     return 0;
 }
 
@@ -327,12 +358,12 @@ static void take_note(struct mqtt_client *client, struct connection_note *note)
 
     switch (note->type) {
     case CONNECTION_UP: go_up(client, (struct connection_up *)note); break;
-    case CONNECTION_FAILED: go_down(client, end->end, end->code); break;
+    case CONNECTION_FAILED: go_down(client, end); break;
     case CONNECTION_ENDED:
         if (client->state == STATE_CLOSING)
             closed(client);
         else
-            go_down(client, end->end, end->code);
+            go_down(client, end);
         break;
     case CONNECTION_CLOSED: closed(client); break;
     case CONNECTION_ANSWER: take_answer(client, (struct connection_answer *)note); break;

@@ -131,8 +131,28 @@ static void on_connect_failure(void *context, MQTTAsync_failureData *data)
     settle_failed(context, data->code, data->message);
 }
 
+/* where the broker says to go instead (MQTT 5, 3.2.2.3.16), fit to be shown */
+static void note_server_reference(struct connection_end *end, const MQTTProperties *properties)
+{
+    MQTTProperties *unconst = (MQTTProperties *)properties; /* Paho's getters only read */
+    MQTTProperty *property =
+        properties ? MQTTProperties_getProperty(unconst, MQTTPROPERTY_CODE_SERVER_REFERENCE) : NULL;
+    size_t n = 0;
+
+    if (!property || property->value.data.len < 0)
+        return;
+    while (n < (size_t)property->value.data.len && n < sizeof end->server_reference - 1) {
+        char c = property->value.data.data[n];
+        end->server_reference[n++] = c > 0x20 && c < 0x7f ? c : '?';
+    }
+    end->server_reference[n] = '\0';
+}
+
 static void on_connect_failure5(void *context, MQTTAsync_failureData5 *data)
 {
+    struct connection *connection = context;
+
+    note_server_reference(&connection->failed, &data->properties);
     settle_failed(context, data->code, data->message);
 }
 
@@ -149,6 +169,7 @@ static void on_disconnected(void *context, MQTTProperties *properties, enum MQTT
     struct connection *connection = context;
 
     connection->disconnected.code = (int)code;
+    note_server_reference(&connection->disconnected, properties);
     put(connection, &connection->disconnected.note);
 }
 

@@ -63,6 +63,7 @@ struct connection_end {
     struct connection_note note; /* first */
     enum mqtt_end end;
     int code;
+    char server_reference[128]; /* printable; "" if the broker names none */
 };
 
 /* To a publication or a subscription; goes back with connection_answer_free(). */

@@ -5,7 +5,8 @@
 
 #define MQTT_PACKET_MAX 268435455 /* MQTT 5.0 section 1.5.5, less than what it allows */
 
-/* reason codes of MQTT 5.0 section 2.4 that are given without asking the broker */
+/* reason codes of MQTT 5.0 section 2.4 that we know how to handle or give ourselves */
+#define MQTT_SESSION_TAKEN_OVER   0x8E
 #define MQTT_TOPIC_FILTER_INVALID 0x8F
 #define MQTT_TOPIC_NAME_INVALID   0x90
 #define MQTT_PACKET_TOO_LARGE     0x95

@@ -4,6 +4,7 @@
 #include "util/err.h"
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 
 struct word {
     int code;
@@ -34,8 +35,7 @@ static const struct word words_v5[] = {
     {0x8B, "lost", "the broker is shutting down"},
     {0x8C, "bad_login", "bad authentication method"},
     {0x8D, "lost", "the broker heard nothing within the keepalive time"},
-    {0x8E, "taken_over",
-     "another client connected with the same client id (does a second gateway have this id?)"},
+    {0x8E, "taken_over", NULL},
     {0x90, "protocol", "invalid topic name"},
     {0x93, "protocol", "more unacknowledged messages than the broker allows"},
     {0x94, "protocol", "invalid topic alias"},
@@ -46,11 +46,30 @@ static const struct word words_v5[] = {
     {0x99, "protocol", "wrong payload format"},
     {0x9A, "protocol", "the broker does not support retained messages"},
     {0x9B, "protocol", "the broker does not support this QoS"},
-    {0x9C, "refused", "the broker says: use another server"},
-    {0x9D, "refused", "the broker has moved"},
+    {0x9C, "moved", "it says to use another server"},
+    {0x9D, "moved", "it has moved"},
     {0x9F, "refused", "the broker does not accept that many connections a time"},
     {0xA0, "lost", "the broker's maximum time of a connection is over"},
 };
+
+/* the sentence's end where the table does not have it */
+static void explain_more(const struct mqtt_failure *failure, char *text, size_t size)
+{
+    bool refused = failure->end == MQTT_END_REFUSED;
+
+    if (failure->code == 0x8E && failure->v5)
+        snprintf(text, size,
+                 "another client connected with the same client id \"%s\"%s (does a second gateway "
+                 "have this id?)",
+                 failure->client_id,
+                 failure->n_taken_over > 1 ? ", again; it is left alone for some minutes" : "");
+    else if (!refused)
+        snprintf(text, size, "not authorized");
+    else /* Mosquitto says so for a wrong password, too */
+        snprintf(text, size, "%s",
+                 failure->has_username ? "not authorized (are user name and password right?)"
+                                       : "not authorized (does it want a user name?)");
+}
 
 static const char *explain_code(const struct mqtt_failure *failure, char *text, size_t size)
 {
@@ -63,13 +82,17 @@ static const char *explain_code(const struct mqtt_failure *failure, char *text, 
     for (size_t i = 0; i < n; i++) {
         if (words[i].code != failure->code)
             continue;
-        const char *said = words[i].text;
-        if (!said && !refused)
-            said = "not authorized";
-        else if (!said) /* Mosquitto says so for a wrong password, too */
-            said = failure->has_username ? "not authorized (are user name and password right?)"
-                                         : "not authorized (does it want a user name?)";
-        snprintf(text, size, "%s: %s", prefix, said);
+        char said[256];
+        snprintf(said, sizeof(said), "%s", words[i].text ? words[i].text : "");
+        if (!words[i].text)
+            explain_more(failure, said, sizeof(said));
+        bool moved = strcmp(words[i].reason, "moved") == 0;
+        snprintf(text, size, "%s: %s%s%s%s", prefix, said, moved ? ", " : "",
+                 !moved                       ? ""
+                 : *failure->server_reference ? failure->server_reference
+                                              : "but not which",
+                 moved ? " (set mqtt.url if that is right; the gateway does not go by itself)"
+                       : "");
         return words[i].reason;
     }
     snprintf(text, size, "%s (code 0x%02x)", prefix, (unsigned)failure->code);
@@ -114,8 +137,8 @@ const char *mqtt_failure_explain(const struct mqtt_failure *failure, char *text,
         return "unreachable";
     case MQTT_END_UNANSWERED:
         snprintf(text, size,
-                 "%s:%u closed the connection instead of answering: %s, or it does not speak MQTT "
-                 "%s",
+                 "%s:%u closed the connection instead of answering: %s, it does not speak MQTT %s, "
+                 "or it is a proxy whose broker is down",
                  failure->host, failure->port,
                  failure->tls ? "it may want a client certificate" : "it may be a port for TLS",
                  failure->v5 ? "5" : "3.1.1");
@@ -134,16 +157,18 @@ const char *mqtt_failure_explain(const struct mqtt_failure *failure, char *text,
     return "lost";
 }
 
-uint64_t mqtt_retry_delay_ms(unsigned n_failures, bool taken_over, uint32_t random)
+uint64_t mqtt_retry_delay_ms(const struct mqtt_retry *retry, uint32_t random)
 {
-    uint64_t ms;
+    uint64_t max = retry->is_rival_suspected ? MQTT_SUSPECT_MAX_MS : MQTT_RETRY_MAX_MS, ms;
 
-    if (n_failures <= 1 && !taken_over)
+    if (retry->n_taken_over > 1) {
+        ms = (uint64_t)MQTT_RIVAL_FIRST_MS << MIN_OF(retry->n_taken_over - 2, 8U);
+        ms = MIN_OF(ms, (uint64_t)MQTT_RIVAL_MAX_MS);
+        return ms + random % (ms / 5);
+    }
+    if (retry->n_failures <= 1)
         return MQTT_RETRY_FIRST_MIN_MS +
                random % (MQTT_RETRY_FIRST_MAX_MS - MQTT_RETRY_FIRST_MIN_MS + 1);
-    ms = n_failures < 2 ? 1000 : n_failures > 8 ? MQTT_RETRY_MAX_MS : 1000ULL << (n_failures - 2);
-    ms = MIN_OF(ms, (uint64_t)MQTT_RETRY_MAX_MS);
-    if (taken_over) /* never less than the minimum: two clients must not chase each other */
-        return MQTT_TAKEN_OVER_MS + random % (MQTT_TAKEN_OVER_MS / 5);
+    ms = MIN_OF(1000ULL << MIN_OF(retry->n_failures - 2, 16U), max);
     return ms * 4 / 5 + random % (ms * 2 / 5 + 1);
 }

@@ -30,7 +30,9 @@ struct mqtt_failure {
     unsigned timeout_s;
     bool has_username;
     const char *client_id;
-    unsigned n_short_lived; /* connections in a row that broke soon after they came up */
+    unsigned n_short_lived;       /* connections in a row that broke soon after they came up */
+    unsigned n_taken_over;        /* times that another client took our id, since it was quiet */
+    const char *server_reference; /* where a broker says to go instead (MQTT 5, 4.13), or "" */
 };
 
 /* From so many on another client with our id is suspected: Mosquitto 2.0 does not say so. */
@@ -41,10 +43,18 @@ const char *mqtt_failure_explain(const struct mqtt_failure *failure, char *text,
 
 #define MQTT_RETRY_FIRST_MIN_MS 250
 #define MQTT_RETRY_FIRST_MAX_MS 1000
-#define MQTT_RETRY_MAX_MS       60000 /* before jitter */
-#define MQTT_TAKEN_OVER_MS      60000 /* at least, after another client took our id */
+#define MQTT_RETRY_MAX_MS       60000  /* before jitter */
+#define MQTT_RIVAL_FIRST_MS     60000  /* at least, after another client took our id again */
+#define MQTT_RIVAL_MAX_MS       900000 /* at least, after it did so many times */
+#define MQTT_SUSPECT_MAX_MS     300000 /* before jitter, where a rival is only suspected */
+
+struct mqtt_retry {
+    unsigned n_failures;   /* since the connection was last good for a while */
+    unsigned n_taken_over; /* as above; 0: not the reason this time */
+    bool is_rival_suspected;
+};
 
 /* The delay before the next try: short the first time, then 1 s doubling to 60 s, each ± 20 %.
- * `n_failures` counts what failed since the connection was last good for a while; `random` is any
- * number. */
-uint64_t mqtt_retry_delay_ms(unsigned n_failures, bool taken_over, uint32_t random);
+ * After a second takeover minutes, doubling and never less: two clients with one id must not throw
+ * each other out without end. `random` is any number. */
+uint64_t mqtt_retry_delay_ms(const struct mqtt_retry *retry, uint32_t random);

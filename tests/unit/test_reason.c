@@ -20,6 +20,7 @@ static struct mqtt_failure failure(enum mqtt_end end, int code, bool v5)
         .port = 1883,
         .timeout_s = 20,
         .client_id = "gatt2mqtt-pi",
+        .server_reference = "",
     };
 }
 
@@ -137,33 +138,74 @@ static void a_text_is_cut_where_the_room_ends(void **state)
 
 static const uint32_t randoms[] = {0, 1, 12345, UINT32_MAX / 2, UINT32_MAX - 1, UINT32_MAX};
 
+static uint64_t delay_ms(unsigned n_failures, unsigned n_taken_over, bool suspected,
+                         uint32_t random)
+{
+    struct mqtt_retry retry = {n_failures, n_taken_over, suspected};
+
+    return mqtt_retry_delay_ms(&retry, random);
+}
+
 static void the_first_retry_comes_within_a_second(void **state)
 {
-    for (size_t i = 0; i < sizeof randoms / sizeof randoms[0]; i++)
-        assert_in_range(mqtt_retry_delay_ms(1, false, randoms[i]), 250, 1000);
+    for (size_t i = 0; i < sizeof randoms / sizeof randoms[0]; i++) {
+        assert_in_range(delay_ms(1, 0, false, randoms[i]), 250, 1000);
+        /* also when somebody took our id, once */
+        assert_in_range(delay_ms(1, 1, false, randoms[i]), 250, 1000);
+    }
+}
+
+static void expect_around(unsigned n, bool suspected, uint64_t middle)
+{
+    uint64_t low = UINT64_MAX, high = 0;
+
+    for (uint32_t r = 0; r < 300000; r += 7) {
+        uint64_t delay = delay_ms(n, 0, suspected, r);
+        low = delay < low ? delay : low;
+        high = delay > high ? delay : high;
+    }
+    assert_in_range(low, middle * 80 / 100, middle * 81 / 100);
+    assert_in_range(high, middle * 119 / 100, middle * 120 / 100);
 }
 
 static void retries_wait_longer_each_time_up_to_a_minute(void **state)
 {
-    for (unsigned n = 2; n < 40; n++) {
-        uint64_t middle = n < 8 ? 1000ULL << (n - 2) : 60000;
-        uint64_t low = UINT64_MAX, high = 0;
-        for (uint32_t r = 0; r < 60000; r += 7) {
-            uint64_t delay = mqtt_retry_delay_ms(n, false, r);
-            low = delay < low ? delay : low;
-            high = delay > high ? delay : high;
-        }
-        assert_in_range(low, middle * 80 / 100, middle * 81 / 100);
-        assert_in_range(high, middle * 119 / 100, middle * 120 / 100);
-    }
-    assert_in_range(mqtt_retry_delay_ms(UINT32_MAX, false, 0), 48000, 72000);
+    for (unsigned n = 2; n < 40; n++)
+        expect_around(n, false, n < 8 ? 1000ULL << (n - 2) : 60000);
+    assert_in_range(delay_ms(UINT32_MAX, 0, false, 0), 48000, 72000);
 }
 
-static void after_a_takeover_it_is_a_minute_at_least(void **state)
+static void up_to_five_minutes_when_a_rival_is_suspected(void **state)
 {
-    for (unsigned n = 1; n < 20; n++)
+    for (unsigned n = 2; n < 40; n++)
+        expect_around(n, true, n < 11 ? 1000ULL << (n - 2) : 300000);
+}
+
+static void after_a_second_takeover_it_is_a_minute_at_least_and_doubles_to_a_quarter_of_an_hour(
+    void **state)
+{
+    for (unsigned n = 2; n < 20; n++) {
+        uint64_t least = n < 6 ? 60000ULL << (n - 2) : 900000;
         for (size_t i = 0; i < sizeof randoms / sizeof randoms[0]; i++)
-            assert_in_range(mqtt_retry_delay_ms(n, true, randoms[i]), 60000, 72000);
+            assert_in_range(delay_ms(1, n, false, randoms[i]), least, least * 6 / 5);
+    }
+    assert_in_range(delay_ms(1, UINT32_MAX, false, 0), 900000, 900000 * 6 / 5);
+}
+
+static void a_redirection_names_the_other_server_and_is_not_followed(void **state)
+{
+    static const int codes[] = {0x9C, 0x9D};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct mqtt_failure f = failure(MQTT_END_REFUSED, codes[i], true);
+        char text[256];
+        assert_string_equal(mqtt_failure_explain(&f, text, sizeof text), "moved");
+        assert_non_null(strstr(text, "but not which"));
+        f.server_reference = "other.lan:1884";
+        assert_string_equal(mqtt_failure_explain(&f, text, sizeof text), "moved");
+        assert_non_null(strstr(text, "other.lan:1884"));
+        assert_non_null(strstr(text, "mqtt.url"));
+    }
 }
 
 int main(void)
@@ -178,7 +220,10 @@ int main(void)
         cmocka_unit_test(a_text_is_cut_where_the_room_ends),
         cmocka_unit_test(the_first_retry_comes_within_a_second),
         cmocka_unit_test(retries_wait_longer_each_time_up_to_a_minute),
-        cmocka_unit_test(after_a_takeover_it_is_a_minute_at_least),
+        cmocka_unit_test(up_to_five_minutes_when_a_rival_is_suspected),
+        cmocka_unit_test(
+            after_a_second_takeover_it_is_a_minute_at_least_and_doubles_to_a_quarter_of_an_hour),
+        cmocka_unit_test(a_redirection_names_the_other_server_and_is_not_followed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
