@@ -4,6 +4,7 @@
  */
 #include "app/app.h"
 
+#include "app/notify.h"
 #include "app/reload.h"
 #include "bluez/bluez.h"
 #include "core/gateway.h"
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #define BROKER_GOODBYE_MS 400
@@ -35,6 +35,7 @@ struct app {
     struct gateway *gateway;      /* owned */
     struct bluez *bluez;          /* owned */
     struct mqtt_client *client;   /* owned */
+    struct notify *notify;        /* owned; NULL without a service manager */
     struct actions actions;
     uint64_t armed_us;
     bool quitting;
@@ -67,7 +68,7 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_RECONNECT: mqtt_client_execute(app->client, action); break;
     case ACTION_LOG: log_write(action->log.level, action->log.area, "%s", action->log.text); break;
     case ACTION_LOG_LEVEL: log_set_level(action->log_level); break;
-    case ACTION_STATUS: sd_notifyf(0, "STATUS=%s", action->status.text); break;
+    case ACTION_STATUS: notify_status(app->notify, action->status.text); break;
     case ACTION_QUIT:
         if (!app->quitting) {
             app->quitting = true;
@@ -146,14 +147,17 @@ static void reload(struct app *app)
     _cleanup_(freep) char *wrong = NULL;
     struct settings *next = NULL;
 
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, time_now().mono_us);
+    char reloading[64];
+    snprintf(reloading, sizeof(reloading), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+             time_now().mono_us);
+    notify_state(app->notify, reloading);
     int r = reload_load(app->config, &next, &wrong);
     if (take(app, r == 0 ? next : NULL, wrong ? wrong : "out of memory")) {
         SWAP(app->settings, next);
         bluez_tell_devices(app->bluez); /* whoever is new does not know them yet */
     }
     settings_free(next);
-    sd_notify(0, "READY=1");
+    notify_state(app->notify, "READY=1");
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -181,7 +185,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 
     if (app->last_resort)
         return 0; /* once is enough */
-    sd_notify(0, "STOPPING=1");
+    notify_state(app->notify, "STOPPING=1");
     if (sd_event_add_time_relative(app->event, &app->last_resort, CLOCK_MONOTONIC,
                                    MS_TO_US(LAST_RESORT_MS), 1000, on_last_resort, app) < 0)
         sd_event_exit(app->event, 0);
@@ -206,6 +210,9 @@ static int start_loop(struct app *app)
         return r;
     /* WATCHDOG=1 is sent by the loop itself as it turns, so a loop that hangs is noticed */
     r = sd_event_set_watchdog(app->event, true);
+    if (r < 0)
+        return r;
+    r = notify_new(app->event, &app->notify);
     if (r < 0)
         return r;
     r = sd_event_add_signal(app->event, NULL, SIGTERM, on_stop, app);
@@ -278,12 +285,13 @@ int app_run(const struct app_options *options)
     if (r == 0)
         r = start_parts(&app, options);
     if (r == 0) {
-        sd_notify(0, "READY=1");
+        notify_state(app.notify, "READY=1");
         r = sd_event_loop(app.event);
     }
     mqtt_client_free(app.client);
     bluez_free(app.bluez);
     gateway_free(app.gateway);
+    notify_free(app.notify);
     settings_free(app.settings);
     actions_done(&app.actions);
     sd_event_source_unref(app.timer);

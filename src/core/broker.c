@@ -110,9 +110,20 @@ void broker_tell_more(struct gateway *gateway)
     gateway->refusals_told = gateway->refusals_untold = 0;
 }
 
-void broker_lost(struct gateway *gateway, char *why, size_t size)
+/* Whether a message may be the cause: nothing was said, or something of that kind. */
+static bool is_suspicious(const char *reason)
 {
-    outbox_reset(gateway->outbox);
+    static const char *const words[] = {"lost", "protocol", "refused", "not_authorized"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (strcmp(reason, words[i]) == 0)
+            return true;
+    return false;
+}
+
+void broker_lost(struct gateway *gateway, const char *reason, char *why, size_t size)
+{
+    outbox_reset(gateway->outbox, is_suspicious(reason ? reason : ""));
     const struct outbox_cut *cut = outbox_last_cut(gateway->outbox);
     if (!cut->topic || cut->n_cuts < OUTBOX_CUTS_SUSPICIOUS)
         return;
@@ -124,10 +135,10 @@ void broker_lost(struct gateway *gateway, char *why, size_t size)
     }
     gateway->counts.rejected += cut->n_given_up;
     actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
-                "the broker ended %d connections on a message of %zu bytes on %s: it is given up, "
+                "the broker ended %u connections on a message of %zu bytes on %s: it is given up, "
                 "and so are others on this topic that are as long (is it larger than the broker "
                 "allows, or forbidden?)",
-                OUTBOX_CUTS_MAX, cut->length, cut->topic);
+                cut->n_cuts, cut->length, cut->topic);
 }
 
 /*

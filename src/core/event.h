@@ -145,8 +145,8 @@ struct event {
             bool v5;
         } broker_up;
         struct {
-            const char *reason; /* stable: "unreachable", "refused", "bad_login", "tls",
-                                   "taken_over", "lost", ... */
+            const char *reason; /* stable: "unreachable", "refused", "bad_login", "tls", "moved",
+                                   "taken_over", "lost", "ended" (it said why), ... */
             const char *text;   /* for people */
             bool was_up;
         } broker_down;

@@ -170,7 +170,7 @@ static void announce(struct gateway *gateway)
 static void broker_up(struct gateway *gateway, const struct event *event)
 {
     if (gateway->broker_up)
-        outbox_reset(gateway->outbox); /* a reconnect that we were not told of */
+        outbox_reset(gateway->outbox, false); /* a reconnect that we were not told of */
     gateway->broker_up = gateway->sentence_dirty = true;
     *gateway->broker_text = '\0';
     actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connected to %s",
@@ -197,7 +197,7 @@ static void broker_down(struct gateway *gateway, const struct event *event)
 
     snprintf(why, sizeof(why), "%s", text ? text : "");
     if (gateway->broker_up)
-        broker_lost(gateway, why, sizeof(why));
+        broker_lost(gateway, event->broker_down.reason, why, sizeof(why));
     else
         outbox_forgive(gateway->outbox); /* when it comes it may be another one */
     /* attempt after attempt fails for the same reason: that is told once */

@@ -275,7 +275,7 @@ static void give_up(struct outbox *outbox)
         for (message = lists[i]; message; message = next) {
             const struct topic *topic = message->topic;
             next = message->next;
-            if (!topic->cut_size || message->length + message->correlation_length < topic->cut_size)
+            if (!topic->cut_size || outbox_message_size(message) < topic->cut_size)
                 continue;
             outbox->cut.n_given_up++;
             discard_queued(outbox, message);
@@ -283,12 +283,14 @@ static void give_up(struct outbox *outbox)
     }
 }
 
-void outbox_reset(struct outbox *outbox)
+void outbox_reset(struct outbox *outbox, bool suspicious)
 {
     outbox->open = outbox->probing = false;
     outbox->used = 0;
     outbox->used_qos0 = 0;
-    outbox_judge_cut(outbox);
+    outbox->cut = (struct outbox_cut){0};
+    if (suspicious)
+        outbox_judge_cut(outbox);
     /* from the last to the first, each before what is queued already */
     while (outbox->flight) {
         struct message *message = outbox->flight->prev; /* utlist: the head's prev is the tail */
@@ -380,6 +382,8 @@ static void retire(struct outbox *outbox, struct message *message)
     topic->cuts = 0;
     if (!outbox->n_in_flight)
         outbox->probing = false;
+    if (!message->refused && message->qos)
+        outbox->longest_done = MAX_OF(outbox->longest_done, outbox_message_size(message));
     if (!message->refused && message->retain && !message->status) {
         if (topic->kept)
             drop_kept(outbox, topic);

@@ -88,8 +88,9 @@ void outbox_open(struct outbox *outbox, unsigned window, unsigned window_qos0);
  * What was alone in flight when the connection ended. A broker that cannot say no ends the
  * connection instead (MQTT 3.1.1 has no other answer to a message too long or not allowed), and
  * would so for ever. So the messages of a topic on which two connections ended in a row go alone;
- * when a third ends on one, it is given up, and what is put to its topic and is not shorter is
- * -EPERM until outbox_forgive(). An acknowledgement clears the topic of suspicion.
+ * when a third ends on one that is longer than all that the broker ever took (of the others: an
+ * eighth, for there may be another cause), it is given up, and what is put to its topic and is not
+ * shorter is -EPERM until outbox_forgive(). An acknowledgement clears the topic of suspicion.
  */
 struct outbox_cut {
     const char *topic; /* NULL: there was not exactly one */
@@ -99,11 +100,13 @@ struct outbox_cut {
     size_t n_given_up; /* with it what was queued behind and is not shorter */
 };
 #define OUTBOX_CUTS_SUSPICIOUS 2
-#define OUTBOX_CUTS_MAX        3
+#define OUTBOX_CUTS_MAX_LONG   3
+#define OUTBOX_CUTS_MAX        8
 
 /* The connection is gone: what was not done is queued again, first and in order, with a new token;
- * the old ones are unknown from now on. Nothing goes until outbox_open(). */
-void outbox_reset(struct outbox *outbox);
+ * the old ones are unknown from now on. Nothing goes until outbox_open(). `suspicious`: what was in
+ * flight may be the cause. */
+void outbox_reset(struct outbox *outbox, bool suspicious);
 /* of the last outbox_reset(); good until the outbox is used again */
 const struct outbox_cut *outbox_last_cut(const struct outbox *outbox);
 /* Whatever was given up or refused may be tried and told again: the broker may be another one. */

@@ -13,7 +13,6 @@ void outbox_judge_cut(struct outbox *outbox)
     struct message *message, *open = NULL;
     size_t n_open = 0;
 
-    outbox->cut = (struct outbox_cut){0};
     outbox->n_cuts++;
     DL_FOREACH (outbox->flight, message) {
         struct topic *topic = message->topic;
@@ -30,11 +29,12 @@ void outbox_judge_cut(struct outbox *outbox)
     outbox->cut.topic = topic->name;
     outbox->cut.length = open->length;
     outbox->cut.n_cuts = topic->cuts;
-    if (topic->cuts < OUTBOX_CUTS_MAX)
+    bool is_long = outbox_message_size(open) > outbox->longest_done;
+    if (topic->cuts < (is_long ? OUTBOX_CUTS_MAX_LONG : OUTBOX_CUTS_MAX))
         return;
     outbox->cut.given_up = true;
     topic->cuts = 0;
-    topic->cut_size = MAX_OF(open->length + open->correlation_length, (size_t)1);
+    topic->cut_size = MAX_OF(outbox_message_size(open), (size_t)1);
 }
 
 const struct outbox_cut *outbox_last_cut(const struct outbox *outbox)

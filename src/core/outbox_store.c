@@ -130,9 +130,14 @@ void outbox_topic_rest(struct outbox *outbox, struct topic *topic)
 
 /* ---- messages ---- */
 
+size_t outbox_message_size(const struct message *message)
+{
+    return message->length + message->correlation_length;
+}
+
 size_t outbox_message_bytes(const struct message *message)
 {
-    return message->topic->length + message->length + message->correlation_length;
+    return message->topic->length + outbox_message_size(message);
 }
 
 struct message *outbox_message_get(struct outbox *outbox, size_t size)

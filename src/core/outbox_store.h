@@ -63,8 +63,9 @@ struct outbox {
     size_t n_held, n_held_most;    /* all kinds; the most since memory was given back */
     size_t n_queued, queued_bytes, n_in_flight, n_kept;
     struct outbox_cut cut;
-    uint64_t n_cuts; /* connections that ended */
-    bool probing;    /* what is in flight goes alone: connections ended on it */
+    uint64_t n_cuts;     /* connections that ended */
+    size_t longest_done; /* that the broker took */
+    bool probing;        /* what is in flight goes alone: connections ended on it */
     unsigned window, window_qos0, used, used_qos0;
     bool open, hold_values;
     uint64_t next_order, next_token;
@@ -92,5 +93,6 @@ void outbox_message_end(struct outbox *outbox, struct message *message);
 void outbox_count_queued(struct outbox *outbox, struct message *message);
 /* a new value, last in its queue */
 void outbox_append_value(struct outbox *outbox, struct message *message);
+size_t outbox_message_size(const struct message *message); /* without its topic */
 /* Judges what was in flight when the connection ended; before it is queued again. */
 void outbox_judge_cut(struct outbox *outbox);

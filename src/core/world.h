@@ -715,7 +715,7 @@ void broker_published(struct gateway *gateway, const struct event *event);
 void broker_subscribed(struct gateway *gateway, const struct event *event);
 void broker_tell_more(struct gateway *gateway);
 /* the connection ended: takes back what was on its way; `why` may get more words */
-void broker_lost(struct gateway *gateway, char *why, size_t size);
+void broker_lost(struct gateway *gateway, const char *reason, char *why, size_t size);
 void broker_ask_memory(struct gateway *gateway); /* before anything is published */
 /* true: it was about that, and for nobody else */
 bool broker_memory(struct gateway *gateway, const struct event *event);

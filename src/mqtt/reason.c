@@ -32,9 +32,9 @@ static const struct word words_v5[] = {
     {0x88, "refused", "the broker is not available now"},
     {0x89, "refused", "the broker is busy"},
     {0x8A, "not_authorized", "this client is banned"},
-    {0x8B, "lost", "the broker is shutting down"},
+    {0x8B, "ended", "the broker is shutting down"},
     {0x8C, "bad_login", "bad authentication method"},
-    {0x8D, "lost", "the broker heard nothing within the keepalive time"},
+    {0x8D, "ended", "the broker heard nothing within the keepalive time"},
     {0x8E, "taken_over", NULL},
     {0x90, "protocol", "invalid topic name"},
     {0x93, "protocol", "more unacknowledged messages than the broker allows"},
@@ -42,14 +42,14 @@ static const struct word words_v5[] = {
     {0x95, "protocol", "a packet larger than the broker allows"},
     {0x96, "refused", "messages come too fast for the broker"},
     {0x97, "refused", "a quota of the broker is exceeded"},
-    {0x98, "lost", "disconnected by the broker's administrator"},
+    {0x98, "ended", "disconnected by the broker's administrator"},
     {0x99, "protocol", "wrong payload format"},
     {0x9A, "protocol", "the broker does not support retained messages"},
     {0x9B, "protocol", "the broker does not support this QoS"},
     {0x9C, "moved", "it says to use another server"},
     {0x9D, "moved", "it has moved"},
     {0x9F, "refused", "the broker does not accept that many connections a time"},
-    {0xA0, "lost", "the broker's maximum time of a connection is over"},
+    {0xA0, "ended", "the broker's maximum time of a connection is over"},
 };
 
 /* the sentence's end where the table does not have it */
@@ -87,12 +87,9 @@ static const char *explain_code(const struct mqtt_failure *failure, char *text, 
         if (!words[i].text)
             explain_more(failure, said, sizeof(said));
         bool moved = strcmp(words[i].reason, "moved") == 0;
-        snprintf(text, size, "%s: %s%s%s%s", prefix, said, moved ? ", " : "",
-                 !moved                       ? ""
-                 : *failure->server_reference ? failure->server_reference
-                                              : "but not which",
-                 moved ? " (set mqtt.url if that is right; the gateway does not go by itself)"
-                       : "");
+        snprintf(text, size, "%s: %s%s%s%s", prefix, said, *failure->server_reference ? ": " : "",
+                 failure->server_reference,
+                 moved ? " (the gateway does not follow: set mqtt.url if it shall)" : "");
         return words[i].reason;
     }
     snprintf(text, size, "%s (code 0x%02x)", prefix, (unsigned)failure->code);

@@ -353,7 +353,7 @@ static void after_a_lost_connection_the_unacknowledged_go_first_and_in_order(voi
     uint64_t acknowledged = expect(outbox, "b", "2");
     uint64_t lost = expect(outbox, "a", "3");
     done(outbox, acknowledged);
-    outbox_reset(outbox);
+    outbox_reset(outbox, true);
     put(outbox, "a", "5");
     expect_none(outbox);                     /* closed */
     assert_false(outbox_done(outbox, lost)); /* a late word of the old connection */
@@ -379,7 +379,7 @@ static void a_value_sent_again_never_ends_behind_a_newer_one(void **state)
     done(outbox, second); /* but 1 is not: were only 1 sent again, it would be the last word */
     assert_false(outbox_done(outbox, second));
     expect_none(outbox);
-    outbox_reset(outbox);
+    outbox_reset(outbox, true);
     outbox_open(outbox, 2, 20);
     uint64_t first = expect(outbox, "a", "1");
     second = expect(outbox, "a", "2");
@@ -445,7 +445,7 @@ static void newest_only_sends_the_newest_alone_after_a_lost_connection(void **st
     expect(outbox, "a", "1");
     put_latest(outbox, "a", "2");
     put_status(outbox, "s", "on");
-    outbox_reset(outbox);
+    outbox_reset(outbox, true);
     put_latest(outbox, "a", "3");
     outbox_open(outbox, 20, 20);
     expect(outbox, "s", "on");
@@ -471,7 +471,7 @@ static void a_forgotten_topic_leaves_nothing_but_what_is_in_flight(void **state)
     token = expect(outbox, "b", "2");
     put(outbox, "b", "4");
     outbox_forget(outbox, "b");
-    outbox_reset(outbox); /* 2 was in flight: it stays */
+    outbox_reset(outbox, true); /* 2 was in flight: it stays */
     put(outbox, "a", "5");
     put(outbox, "a", "6");
     put(outbox, "a", "7");
@@ -587,7 +587,8 @@ struct model {
     unsigned window, window_qos0;
     bool open, hold, probing;
     uint64_t dropped, thinned;
-    unsigned cuts[MODEL_TOPICS];   /* connections in a row that ended on it */
+    unsigned cuts[MODEL_TOPICS]; /* connections in a row that ended on it */
+    size_t longest_done;
     size_t cut_size[MODEL_TOPICS]; /* payloads given up after such ends; 0: none */
 };
 
@@ -660,7 +661,7 @@ static void model_put(struct model *model, struct model_message message)
         model_limit(model);
 }
 
-/* three connections in a row ended on it, the last time it was alone */
+/* several connections in a row ended on it, the last time it was alone */
 static void model_judge(struct model *model)
 {
     bool on[MODEL_TOPICS] = {false};
@@ -676,7 +677,7 @@ static void model_judge(struct model *model)
     }
     for (unsigned t = 0; t < MODEL_TOPICS; t++)
         model->cuts[t] += on[t];
-    if (n_open != 1 || model->cuts[alone->topic] < 3)
+    if (n_open != 1 || model->cuts[alone->topic] < (alone->length > model->longest_done ? 3 : 8))
         return;
     model->cuts[alone->topic] = 0;
     model->cut_size[alone->topic] = alone->length;
@@ -749,7 +750,9 @@ static void model_done(struct model *model, size_t at)
         }
         if (!model->flight.m[i].done)
             return;
-        list_remove(&model->flight, i);
+        struct model_message message = list_remove(&model->flight, i);
+        if (message.qos)
+            model->longest_done = MAX_OF(model->longest_done, message.length);
         model->cuts[topic] = 0;
     }
 }
@@ -849,7 +852,7 @@ static void run_step(struct run *run)
         model->open = true;
         outbox_open(run->outbox, model->window, model->window_qos0);
     } else if (what < 989) {
-        outbox_reset(run->outbox);
+        outbox_reset(run->outbox, true);
         model_reset(model);
     } else if (what < 990) {
         outbox_forgive(run->outbox);

@@ -71,7 +71,7 @@ static void expect_done(const char *topic, const char *payload)
 
 static void reconnect(void)
 {
-    outbox_reset(outbox);
+    outbox_reset(outbox, true);
     outbox_open(outbox, 20, 20);
 }
 
@@ -225,6 +225,30 @@ static void what_is_queued_behind_a_given_up_message_goes_with_it(void **state)
     expect_none();
 }
 
+static void a_message_like_others_that_the_broker_took_needs_more_evidence(void **state)
+{
+    put_value("usual", "12345");
+    expect_done("usual", "12345");
+    put_value("forbidden", "12345");
+    for (unsigned i = 0; i < 8; i++) {
+        expect("forbidden", "12345");
+        reconnect();
+        assert_int_equal(outbox_last_cut(outbox)->given_up, i == 7);
+    }
+    expect_none();
+}
+
+static void an_end_that_has_another_reason_is_no_evidence(void **state)
+{
+    put_value("a", "1");
+    for (unsigned i = 0; i < 20; i++) {
+        expect("a", "1");
+        outbox_reset(outbox, false);
+        outbox_open(outbox, 20, 20);
+    }
+    expect_done("a", "1");
+}
+
 static void an_acknowledgement_in_between_clears_the_suspicion(void **state)
 {
     put_value("a", "1");
@@ -293,6 +317,8 @@ int main(void)
         TEST(kept_values_survive_any_number_of_other_topics),
         TEST(a_message_on_which_three_connections_end_is_given_up),
         TEST(what_is_queued_behind_a_given_up_message_goes_with_it),
+        TEST(a_message_like_others_that_the_broker_took_needs_more_evidence),
+        TEST(an_end_that_has_another_reason_is_no_evidence),
         TEST(an_acknowledgement_in_between_clears_the_suspicion),
         TEST(many_in_flight_when_a_broker_dies_are_sent_again_one_by_one_and_none_is_given_up),
         TEST(a_refusal_is_told_once_per_topic_until_forgiven),
