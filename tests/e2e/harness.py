@@ -352,6 +352,14 @@ class Proxy:
             self.refuse()
 
 
+def yaml_of(content):
+    """Text as it is; else JSON, which is YAML, and what stands in it as "!tag word" becomes that:
+    JSON has no tags."""
+    if isinstance(content, str):
+        return content
+    return re.sub(r'"(![a-z]+) ([^"]*)"', r'\1 "\2"', json.dumps(content, indent=1))
+
+
 class Simulator:
     """`gatt2mqtt simulate` and its control socket."""
 
@@ -360,7 +368,7 @@ class Simulator:
         self.path = os.path.join(house.dir, "control")
         self.world = os.path.join(house.dir, "world.yaml")
         with open(self.world, "w") as out:
-            json.dump(world, out, indent=1)  # JSON is YAML
+            out.write(yaml_of(world))
         self.start()
 
     def start(self):
@@ -511,14 +519,13 @@ class Recorder:
 
 
 class Gateway:
-    """`gatt2mqtt run` with a configuration. What stands in it as "!tag word" becomes that: JSON has
-    no tags."""
+    """`gatt2mqtt run` with a configuration, as text or as yaml_of() takes it."""
 
     def __init__(self, house, config, before=(), env=None):
         self.house = house
         self.config = os.path.join(house.dir, "config.yaml")
         with open(self.config, "w") as out:
-            out.write(re.sub(r'"(![a-z]+) ([^"]*)"', r'\1 "\2"', json.dumps(config, indent=1)))
+            out.write(yaml_of(config))
         self.before = list(before)
         self.env = dict(env or {}, DBUS_SYSTEM_BUS_ADDRESS=house.bus.address)
         self.start()
