@@ -30,6 +30,7 @@ struct app {
     sd_event *event;              /* owned */
     sd_event_source *timer;       /* owned */
     sd_event_source *last_resort; /* owned */
+    sd_event_source *reload;      /* owned; somebody asked for it */
     const char *config;           /* borrowed */
     struct settings *settings;    /* owned */
     struct gateway *gateway;      /* owned */
@@ -67,6 +68,7 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_TOPIC_UNSUBSCRIBE:
     case ACTION_RECONNECT: mqtt_client_execute(app->client, action); break;
     case ACTION_LOG: log_write(action->log.level, action->log.area, "%s", action->log.text); break;
+    case ACTION_RELOAD: sd_event_source_set_enabled(app->reload, SD_EVENT_ONESHOT); break;
     case ACTION_LOG_LEVEL: log_set_level(action->log_level); break;
     case ACTION_STATUS: notify_status(app->notify, action->status.text); break;
     case ACTION_QUIT:
@@ -160,7 +162,14 @@ static void reload(struct app *app)
     notify_state(app->notify, "READY=1");
 }
 
-static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    struct app *app = userdata;
+
+    return sd_event_source_set_enabled(app->reload, SD_EVENT_ONESHOT);
+}
+
+static int on_reload(sd_event_source *source, void *userdata)
 {
     struct app *app = userdata;
 
@@ -221,7 +230,13 @@ static int start_loop(struct app *app)
     r = sd_event_add_signal(app->event, NULL, SIGINT, on_stop, app);
     if (r < 0)
         return r;
-    r = sd_event_add_signal(app->event, NULL, SIGHUP, on_reload, app);
+    r = sd_event_add_signal(app->event, NULL, SIGHUP, on_hangup, app);
+    if (r < 0)
+        return r;
+    r = sd_event_add_defer(app->event, &app->reload, on_reload, app);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_enabled(app->reload, SD_EVENT_OFF);
     if (r < 0)
         return r;
     r = sd_event_add_time(app->event, &app->timer, CLOCK_MONOTONIC, UINT64_MAX, NEAR_SLACK,
@@ -296,6 +311,7 @@ int app_run(const struct app_options *options)
     actions_done(&app.actions);
     sd_event_source_unref(app.timer);
     sd_event_source_unref(app.last_resort);
+    sd_event_source_unref(app.reload);
     sd_event_unref(app.event);
     return r;
 }

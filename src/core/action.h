@@ -28,6 +28,7 @@ enum action_type {
     ACTION_RECONNECT, /* the settings of the broker have changed: leave it and connect anew */
 
     /* the process */
+    ACTION_RELOAD, /* read the file again, then gateway_reload() or gateway_reload_failed() */
     ACTION_LOG,
     ACTION_LOG_LEVEL, /* from now on */
     ACTION_STATUS,    /* a sentence for the service manager */

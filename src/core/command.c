@@ -153,13 +153,14 @@ void command_answer_error(struct gateway *gateway, struct command *command, cons
                           int att, const char *format, ...)
 {
     _cleanup_(strbuf_done) struct strbuf out = STRBUF_INIT;
-    char message[256];
+    _cleanup_(freep) char *message = NULL; /* diagnostics are long */
     va_list ap;
 
     if (!command)
         return;
     va_start(ap, format);
-    vsnprintf(message, sizeof(message), format, ap);
+    if (vasprintf(&message, format, ap) < 0)
+        message = NULL;
     va_end(ap);
     struct json_writer w = begin(command, &out, "error");
     json_write_key(&w, "error");

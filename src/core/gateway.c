@@ -105,6 +105,8 @@ struct gateway *gateway_free(struct gateway *gateway)
 {
     if (!gateway)
         return NULL;
+    while (gateway->n_reloads)
+        command_free(gateway->reloads[--gateway->n_reloads]);
     peers_done(gateway);
     dedup_free(gateway->dedup);
     outbox_free(gateway->outbox);
@@ -374,6 +376,7 @@ static void stop(struct gateway *gateway)
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (gateway->adapters[i].id && gateway->adapters[i].scan != SCAN_STATE_OFF)
             actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = gateway->adapters[i].id;
+    reload_cancel(gateway);
     status_online(gateway, false);
 }
 

@@ -10,7 +10,9 @@
  */
 #include "core/world.h"
 
+#include "core/json.h"
 #include "util/cleanup.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -265,7 +267,8 @@ static void commit_fresh(struct gateway *gateway, struct item *item)
     item->old = peer; /* who stands for the device from now on */
 }
 
-static void commit_rest(struct gateway *gateway, const struct settings *old)
+/* True: the broker is to be left, and connected to anew. */
+static bool commit_rest(struct gateway *gateway, const struct settings *old)
 {
     const struct settings *settings = gateway->settings;
     struct outbox_limits limits = {.messages = settings->mqtt.buffer_messages,
@@ -273,18 +276,12 @@ static void commit_rest(struct gateway *gateway, const struct settings *old)
 
     outbox_set_limits(gateway->outbox, &limits);
     adapter_choose_again(gateway);
-    if (!mqtt_settings_equal(&old->mqtt, &settings->mqtt)) {
-        status_online(gateway, false); /* the will is not sent when one leaves in order */
-        gateway_pump(gateway);
-        actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connecting anew, to %s",
-                    settings->mqtt.url);
-        actions_add(gateway->actions, ACTION_RECONNECT);
-    }
     gateway->bridge_dirty = gateway->links_dirty = gateway->sentence_dirty = true;
     gateway->schedule = true;
+    return !mqtt_settings_equal(&old->mqtt, &settings->mqtt);
 }
 
-static void commit(struct gateway *gateway, struct settings *next, struct plan *plan,
+static bool commit(struct gateway *gateway, struct settings *next, struct plan *plan,
                    struct reload_counts *counts)
 {
     const struct settings *old = gateway->settings;
@@ -310,10 +307,8 @@ static void commit(struct gateway *gateway, struct settings *next, struct plan *
         gateway->peers[gateway->n_peers++] = plan->items[i].old;
     }
     gateway_count_unbound(gateway);
-    commit_rest(gateway, old);
+    return commit_rest(gateway, old);
 }
-
-/* ---- the whole ---- */
 
 /* a name that stands in topics, or NULL: what cannot change while it runs */
 static const char *changed_name(const struct settings *old, const struct settings *next)
@@ -325,11 +320,63 @@ static const char *changed_name(const struct settings *old, const struct setting
     return NULL;
 }
 
-static void refuse(struct gateway *gateway, const char *text)
+/* ---- who asked for it ---- */
+
+void reload_request(struct gateway *gateway, struct command *command)
+{
+    if (gateway->n_reloads == RELOADS_MAX) {
+        command_answer_error(gateway, command, "queue_full", 0, "%d of them wait already",
+                             RELOADS_MAX);
+        return;
+    }
+    if (!gateway->n_reloads)
+        actions_add(gateway->actions, ACTION_RELOAD);
+    gateway->reloads[gateway->n_reloads++] = command;
+}
+
+static void answer_error(struct gateway *gateway, const char *code, const char *text)
+{
+    for (size_t i = 0; i < gateway->n_reloads; i++)
+        command_answer_error(gateway, gateway->reloads[i], code, 0, "%s", text);
+    gateway->n_reloads = 0;
+}
+
+static void answer_ok(struct gateway *gateway, const struct reload_counts *counts)
+{
+    for (size_t i = 0; i < gateway->n_reloads; i++) {
+        _cleanup_(strbuf_done) struct strbuf data = STRBUF_INIT;
+        struct json_writer w = json_writer_to(&data);
+
+        json_write_object_begin(&w);
+        status_write_reload(&w, gateway, counts);
+        json_write_object_end(&w);
+        command_answer_ok(gateway, gateway->reloads[i], &data);
+    }
+    gateway->n_reloads = 0;
+}
+
+void reload_cancel(struct gateway *gateway)
+{
+    answer_error(gateway, "cancelled", "the gateway is stopping");
+}
+
+/* ---- the whole ---- */
+
+static void refuse(struct gateway *gateway, const char *code, const char *text)
 {
     actions_log(gateway->actions, LOG_LEVEL_ERROR, "gateway",
                 "the configuration was not reloaded, and nothing has changed: %s", text);
-    status_event(gateway, "reload_failed", NULL, "config_invalid", text);
+    status_event(gateway, "reload_failed", NULL, code, text);
+    answer_error(gateway, code, text);
+}
+
+static void leave_broker(struct gateway *gateway)
+{
+    status_online(gateway, false); /* the will is not sent when one leaves in order */
+    gateway_pump(gateway);
+    actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connecting anew, to %s",
+                gateway->settings->mqtt.url);
+    actions_add(gateway->actions, ACTION_RECONNECT);
 }
 
 int reload_settings(struct gateway *gateway, struct settings *next)
@@ -337,18 +384,21 @@ int reload_settings(struct gateway *gateway, struct settings *next)
     const char *name = changed_name(gateway->settings, next);
     struct reload_counts counts = {0};
     struct plan plan = {0};
+    bool reconnect = false;
+    char text[64];
 
     if (gateway->stopping)
         return GATEWAY_E_REFUSED;
     if (name) {
-        refuse(gateway, actions_printf(gateway->actions, "%s needs a restart to change", name));
+        snprintf(text, sizeof(text), "%s needs a restart to change", name);
+        refuse(gateway, "config_invalid", text);
         return GATEWAY_E_REFUSED;
     }
     int r = plan_new(gateway, next, &plan);
     if (r < 0)
-        refuse(gateway, "out of memory");
+        refuse(gateway, "internal", "out of memory");
     else
-        commit(gateway, next, &plan, &counts);
+        reconnect = commit(gateway, next, &plan, &counts);
     plan_done(&plan);
     if (r < 0)
         return r;
@@ -357,10 +407,13 @@ int reload_settings(struct gateway *gateway, struct settings *next)
         "configuration reloaded: %zu devices added, %zu removed, %zu changed, %zu as before",
         counts.added, counts.removed, counts.changed, counts.unchanged);
     status_reloaded(gateway, &counts);
+    answer_ok(gateway, &counts);
+    if (reconnect)
+        leave_broker(gateway);
     return 0;
 }
 
 void reload_failed(struct gateway *gateway, const char *text)
 {
-    refuse(gateway, text);
+    refuse(gateway, "config_invalid", text);
 }

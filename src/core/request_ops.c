@@ -102,6 +102,7 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_READ: run_read(gateway, request, command); return;
     case OPERATION_COMMAND: run_command(gateway, request, command); return;
     case OPERATION_LOG_LEVEL: run_log_level(gateway, request, command); return;
+    case OPERATION_RELOAD: reload_request(gateway, command); return;
     case OPERATION_SUBSCRIBE:
     case OPERATION_UNSUBSCRIBE:
     case OPERATION_CONNECT:
@@ -113,7 +114,6 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_PAIR:
     case OPERATION_UNPAIR:
     case OPERATION_CLEAR_CACHE:
-    case OPERATION_RELOAD:
     case N_OPERATIONS: break;
     }
     command_answer_error(gateway, command, "not_supported", 0, "'%s' is not supported yet",

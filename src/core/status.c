@@ -357,17 +357,23 @@ void status_event(struct gateway *gateway, const char *type, const struct peer *
     put_buffer(gateway, gateway->topic_event, false);
 }
 
+void status_write_reload(struct json_writer *w, const struct gateway *gateway,
+                         const struct reload_counts *counts)
+{
+    key_uint(w, "added", counts->added);
+    key_uint(w, "removed", counts->removed);
+    key_uint(w, "changed", counts->changed);
+    key_uint(w, "unchanged", counts->unchanged);
+    key_string(w, "configuration", gateway->settings->hash);
+}
+
 void status_reloaded(struct gateway *gateway, const struct reload_counts *counts)
 {
     if (!gateway->broker_up)
         return;
     struct json_writer w = begin(gateway);
     key_string(&w, "event", "reloaded");
-    key_uint(&w, "added", counts->added);
-    key_uint(&w, "removed", counts->removed);
-    key_uint(&w, "changed", counts->changed);
-    key_uint(&w, "unchanged", counts->unchanged);
-    key_string(&w, "configuration", gateway->settings->hash);
+    status_write_reload(&w, gateway, counts);
     json_write_key(&w, "ts");
     json_write_time(&w, gateway->now.real_us);
     json_write_object_end(&w);

@@ -74,6 +74,7 @@
 
 #define ATT_MTU_LEAST 23 /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
 #define OPS_MAX       32 /* waiting operations of one peer */
+#define RELOADS_MAX   8  /* requests for a reload that wait at once */
 
 enum scan_state { SCAN_STATE_OFF, SCAN_STATE_STARTING, SCAN_STATE_ON, SCAN_STATE_STOPPING };
 
@@ -364,6 +365,7 @@ struct command {
     uint64_t started_us;
 };
 
+struct json_writer;
 struct device_key;  /* device number -> peer */
 struct address_key; /* address -> peer */
 struct id_key;      /* id -> peer */
@@ -393,9 +395,11 @@ struct gateway {
     size_t n_peers;
     struct peer **places; /* owned; the same by their `index`, which they keep; NULL: free */
     size_t n_places;
-    struct peer *leaving;          /* owned: not in `peers` any more, but still at BlueZ */
-    struct peer *gone;             /* owned: freed with the next call */
-    uint32_t first_generation;     /* of new peers: higher than any that had the place before */
+    struct peer *leaving;      /* owned: not in `peers` any more, but still at BlueZ */
+    struct peer *gone;         /* owned: freed with the next call */
+    uint32_t first_generation; /* of new peers: higher than any that had the place before */
+    struct command *reloads[RELOADS_MAX]; /* owned: who waits for the answer to a reload */
+    size_t n_reloads;
     size_t n_unbound;              /* enabled ones that have no address yet */
     struct device_key *devices;    /* owned: objects of our peers by number */
     struct address_key *addresses; /* owned: bound peers by address */
@@ -437,6 +441,8 @@ struct reload_counts {
 MUST_CHECK
 int reload_settings(struct gateway *gateway, struct settings *next);
 void reload_failed(struct gateway *gateway, const char *text);
+void reload_request(struct gateway *gateway, struct command *command_take);
+void reload_cancel(struct gateway *gateway); /* nobody will reload any more */
 void reload_retire(struct gateway *gateway); /* leaving peers that have left */
 void reload_bury(struct gateway *gateway);   /* frees them, one call later */
 
@@ -730,6 +736,9 @@ void status_health(struct gateway *gateway);
 /* nothing retained stays: of one topic, of all of a device that is no longer in the file */
 void status_clear_entry(struct peer *peer, const struct entry *entry);
 void status_clear_device(struct peer *peer);
+/* the members that say what a reload did */
+void status_write_reload(struct json_writer *w, const struct gateway *gateway,
+                         const struct reload_counts *counts);
 void status_reloaded(struct gateway *gateway, const struct reload_counts *counts);
 void status_sentence(struct gateway *gateway); /* for the service manager, if it changed */
 void status_event(struct gateway *gateway, const char *type, const struct peer *peer,

@@ -524,11 +524,16 @@ class Gateway:
     def __init__(self, house, config, before=(), env=None):
         self.house = house
         self.config = os.path.join(house.dir, "config.yaml")
-        with open(self.config, "w") as out:
-            out.write(yaml_of(config))
+        self.write(config)
         self.before = list(before)
         self.env = dict(env or {}, DBUS_SYSTEM_BUS_ADDRESS=house.bus.address)
         self.start()
+
+    def write(self, config):
+        """Puts the file in place, all at once."""
+        with open(self.config + ".new", "w") as out:
+            out.write(yaml_of(config))
+        os.rename(self.config + ".new", self.config)
 
     def start(self):
         self.process = self.house.program(
@@ -571,6 +576,11 @@ class House:
 
     def broker(self, **options):
         return self._own(Broker(self.dir, **options))
+
+    def second_broker(self, **options):
+        directory = os.path.join(self.dir, "second")
+        os.mkdir(directory)
+        return self._own(Broker(directory, **options))
 
     def proxy(self, port):
         return self._own(Proxy(port))

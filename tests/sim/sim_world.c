@@ -163,6 +163,7 @@ static void execute(struct sim *sim, const struct action *action)
     case ACTION_RECONNECT: sim_broker_action(sim, action); break;
     case ACTION_LOG:
     case ACTION_LOG_LEVEL:
+    case ACTION_RELOAD:
     case ACTION_STATUS: break;
     case ACTION_QUIT: sim->quit = true; break;
     }

@@ -583,6 +583,90 @@ static void a_file_that_cannot_be_read_changes_nothing_and_is_told(void **state)
     world_free(world);
 }
 
+/* ---- requests ---- */
+
+#define ALLOWED  "commands: { allow: [reload] }\n"
+#define REQUEST  "g/bridge/gw/request/reload"
+#define RESPONSE "g/bridge/gw/response/reload"
+
+static void a_request_asks_for_a_reload_and_says_what_it_did(void **state)
+{
+    struct world *world = begin(ALLOWED HEAD TWO);
+
+    world_message(world, REQUEST, "{\"id\":\"r1\"}", false);
+    world_message(world, REQUEST, "{\"id\":\"r2\"}", false);
+    assert_int_equal(world_count(world, ACTION_RELOAD), 1); /* is for both */
+    assert_int_equal(world_count_published(world, RESPONSE), 0);
+    take(world, ALLOWED HEAD PLAIN("d1", "5") PLAIN("d2", "2") PLAIN("d3", "3"));
+    assert_int_equal(world_count_published(world, RESPONSE), 2);
+    assert_contains(world_published(world, RESPONSE),
+                    "{\"id\":\"r2\",\"status\":\"ok\",\"data\":{\"added\":2,\"removed\":1,"
+                    "\"changed\":1,\"unchanged\":0,\"configuration\":\"");
+    world_message(world, REQUEST, "", false);
+    assert_int_equal(world_count(world, ACTION_RELOAD), 1);
+    world_free(world);
+}
+
+static void a_request_hears_why_not(void **state)
+{
+    struct world *world = begin(ALLOWED HEAD TWO);
+    char text[400];
+    size_t seen = 0;
+
+    memset(text, 'x', sizeof(text));
+    memcpy(text + sizeof(text) - 5, " end", 5);
+    world_message(world, REQUEST, "{\"id\":1}", false);
+    actions_reset(&world->actions);
+    gateway_reload_failed(world->gateway, world->now, text, &world->actions);
+    for (size_t i = 0; i < world->actions.n; i++) {
+        const struct action *action = &world->actions.list[i];
+        if (action->type != ACTION_PUBLISH || strcmp(action->publish.topic, RESPONSE) != 0)
+            continue;
+        assert_contains(action->publish.payload, "\"code\":\"config_invalid\"");
+        assert_contains(action->publish.payload, "xxx end\"");
+        seen++;
+    }
+    assert_int_equal(seen, 1);
+
+    world_message(world, REQUEST, "{\"id\":2}", false);
+    world_clear(world);
+    assert_int_equal(world_reload(world, load(ALLOWED "mqtt: { url: mqtt://broker }\n"
+                                                      "gateway: { id: no, base_topic: g }\n"
+                                                      "devices:\n" TWO)),
+                     GATEWAY_E_REFUSED);
+    assert_contains(world_published(world, RESPONSE), "gateway.id needs a restart");
+    world_free(world);
+}
+
+static void requests_that_wait_are_bounded_and_answered_at_the_end(void **state)
+{
+    struct event stop = {.type = EVENT_STOP};
+    struct world *world = begin(ALLOWED HEAD TWO);
+
+    for (int i = 0; i < RELOADS_MAX; i++)
+        world_message(world, REQUEST, "", false);
+    assert_int_equal(world_count_published(world, RESPONSE), 0);
+    world_message(world, REQUEST, "", false);
+    assert_contains(world_published(world, RESPONSE), "\"queue_full\"");
+    world_event(world, &stop);
+    assert_int_equal(world_count_published(world, RESPONSE), RELOADS_MAX + 1);
+    assert_contains(world_published(world, RESPONSE), "\"cancelled\"");
+    world_free(world);
+}
+
+static void without_being_allowed_nobody_reloads(void **state)
+{
+    struct world *world = begin(HEAD TWO);
+
+    world_message(world, REQUEST, "", false);
+    assert_contains(world_published(world, RESPONSE), "\"not_authorized\"");
+    assert_int_equal(world_count(world, ACTION_RELOAD), 0);
+    take(world, ALLOWED HEAD TWO); /* which counts at once */
+    world_message(world, REQUEST, "", false);
+    assert_int_equal(world_count(world, ACTION_RELOAD), 1);
+    world_free(world);
+}
+
 static void fewer_connections_count_from_now_on(void **state)
 {
     struct world *world = begin(HEAD TWO);
@@ -666,6 +750,10 @@ int main(void)
         cmocka_unit_test(changed_broker_settings_reconnect_there_and_leave_bluetooth_alone),
         cmocka_unit_test(a_name_that_topics_have_needs_a_restart),
         cmocka_unit_test(a_file_that_cannot_be_read_changes_nothing_and_is_told),
+        cmocka_unit_test(a_request_asks_for_a_reload_and_says_what_it_did),
+        cmocka_unit_test(a_request_hears_why_not),
+        cmocka_unit_test(requests_that_wait_are_bounded_and_answered_at_the_end),
+        cmocka_unit_test(without_being_allowed_nobody_reloads),
         cmocka_unit_test(fewer_connections_count_from_now_on),
         cmocka_unit_test(another_adapter_lets_go_of_the_links_of_the_first),
         cmocka_unit_test(it_stops_in_order_while_somebody_is_leaving),
