@@ -146,10 +146,26 @@ static void forget_heard(struct gateway *gateway, uint32_t adapter)
                 gateway->peers[i]->sightings[j].heard_us = 0;
 }
 
+/* The links end with an adapter, or with its power, and BlueZ says so a moment before: that was no
+ * fault of the peers that no other adapter knows. */
+static void excuse_peers(struct gateway *gateway, uint32_t id)
+{
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        struct peer *peer = gateway->peers[i];
+        bool elsewhere = false;
+
+        for (size_t j = 0; j < MAX_ADAPTERS; j++)
+            elsewhere |= peer->sightings[j].device && peer->sightings[j].adapter != id;
+        if (!elsewhere && !peer->link_up && !peer->retry_slow)
+            peer_end_backoff(peer);
+    }
+}
+
 static void power_changed(struct gateway *gateway, struct adapter *adapter, bool powered)
 {
     if (adapter->powered && !powered) {
         forget_heard(gateway, adapter->id);
+        excuse_peers(gateway, adapter->id);
         scan_forget(adapter); /* discovery sessions do not survive a power off */
         adapter->scan_failures = 0;
         adapter->scan_retry_us = 0;
@@ -210,6 +226,7 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
         return;
     actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "%s is gone", adapter->name);
     forget_adapter(gateway, adapter);
+    excuse_peers(gateway, id);
     adapter_choose(gateway);
     reconsider_all(gateway);
     gateway->schedule = gateway->bridge_dirty = true;

@@ -408,6 +408,13 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     peer_enter_state(peer, PEER_STATE_BACKOFF, reason, "%s", why);
 }
 
+void peer_end_backoff(struct peer *peer)
+{
+    peer->retry_us = 0;
+    peer->blind_us = 0;
+    peer->shortcut_us = 0;
+}
+
 /* A blind attempt that came to nothing is no failure: the peer is simply not there. */
 void peer_blind_ended(struct peer *peer, uint64_t again_ms)
 {

@@ -168,8 +168,12 @@ void peer_connect_result(struct peer *peer, const struct event *event)
 static void link_lost(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
-    bool stable = gateway->now.mono_us - peer->online_us >= MS_TO_US(STABLE_MS);
+    bool stable = peer->online_us && gateway->now.mono_us - peer->online_us >= MS_TO_US(STABLE_MS);
 
+    /* what was heard before the link says nothing now */
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (stable || peer->sightings[i].adapter == peer->adapter)
+            peer->sightings[i].heard_us = 0;
     if (!peer->online_us) {
         peer_fail(peer, REASON_LINK_LOST, false, "the link was lost while setting it up");
         return;
@@ -186,8 +190,6 @@ static void link_lost(struct peer *peer)
     peer->blind_us = 0; /* a known peer: try at once */
     peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST,
                      "the link was lost; trying to reach it again");
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        peer->sightings[i].heard_us = 0; /* what was heard before the link says nothing now */
 }
 
 static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)

@@ -29,6 +29,23 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
 
 /* ---- objects of BlueZ ---- */
 
+/* An advertisement ends a backoff. When the last one that did is not long ago, the attempt is set
+ * for when it is: the kernel's duplicate filter may withhold the peer for 10 s from now on. */
+static void shorten_backoff(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    uint64_t due_us = gateway_in(gateway, ADVERT_RETRY_MS);
+
+    if (peer->state != PEER_STATE_BACKOFF || peer->retry_slow)
+        return;
+    if (peer->shortcut_us)
+        due_us = MAX_OF(due_us, peer->shortcut_us + MS_TO_US(ADVERT_SHORTCUT_MS));
+    if (peer->retry_us <= due_us)
+        return;
+    peer->shortcut_us = peer->retry_us = due_us;
+    gateway_arm(gateway, peer->retry_us);
+}
+
 /* false: it does not count, now */
 static bool heard(struct peer *peer, struct sighting *sighting, const struct device_info *info)
 {
@@ -52,13 +69,7 @@ static bool heard(struct peer *peer, struct sighting *sighting, const struct dev
     if (peer->rssi != peer->rssi_published &&
         now - peer->link_published_us >= MS_TO_US(RSSI_REPUBLISH_MS))
         peer->link_dirty = gateway->links_dirty = true;
-    if (peer->state == PEER_STATE_BACKOFF && !peer->retry_slow &&
-        peer->retry_us > gateway_in(gateway, ADVERT_RETRY_MS) &&
-        (!peer->shortcut_us || now - peer->shortcut_us >= MS_TO_US(ADVERT_SHORTCUT_MS))) {
-        peer->shortcut_us = now;
-        peer->retry_us = gateway_in(gateway, ADVERT_RETRY_MS);
-        gateway_arm(gateway, peer->retry_us);
-    }
+    shorten_backoff(peer);
     return true;
 }
 
@@ -213,8 +224,7 @@ void peer_bluez_down(struct peer *peer)
     if (peer->state == PEER_STATE_ONLINE)
         status_event(peer->gateway, "disconnected", peer, "no_bluez", "BlueZ went away");
     peer_forget_link(peer);
-    peer->retry_us = 0;
-    peer->blind_us = 0;
+    peer_end_backoff(peer);
     peer_enter_state(peer, PEER_STATE_ABSENT, REASON_NO_BLUEZ, "BlueZ went away");
     peer_consider(peer);
 }

@@ -564,6 +564,8 @@ void peer_consider(struct peer *peer); /* absent, ready or still in backoff? */
 void peer_forget_link(struct peer *peer);
 /* an attempt or link came to a bad end: backoff; `slow` ones are not shortened by advertisements */
 void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why);
+/* what failed before says nothing about the next attempt */
+void peer_end_backoff(struct peer *peer);
 /* a blind attempt that came to nothing is no failure */
 void peer_blind_ended(struct peer *peer, uint64_t again_ms);
 /* ends a link, or cancels a Connect (BlueZ would go on with it otherwise and succeed later) */

@@ -128,9 +128,63 @@ static void advertisement_ends_a_long_backoff_but_not_every_time(void **state)
     world_hear(world, 0, D0);
     world_advance(world, 2000);
     world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
-    uint64_t retry = peer->retry_us;
+    /* the next time 10 s after that, though it is not heard again: the kernel filters duplicates */
+    uint64_t begin_us = world->now.mono_us;
+    assert_true(peer->retry_us > begin_us + 10000000);
     world_hear(world, 0, D0);
-    assert_int_equal(peer->retry_us, retry);
+    assert_in_range((peer->retry_us - begin_us) / 1000, 8000, 10000);
+    world_hear(world, 0, D0);
+    assert_in_range((peer->retry_us - begin_us) / 1000, 8000, 10000);
+    world_clear(world);
+    world_advance(world, 10000);
+    world_expect(world, ACTION_CONNECT);
+    world_free(world);
+}
+
+/* A link that is lost soon is tried again after a wait; what was heard before it is no reason to
+ * stop the scan and to keep the others waiting for 20 s. */
+static void peer_that_left_soon_is_connected_blind(void **state)
+{
+    struct world *world = begin(2);
+
+    world_online(world, 0);
+    world_advance(world, 2000);
+    world_clear(world);
+    world_link(world, D0, false);
+    world_advance(world, 1000);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D0);
+    assert_null(world_find(world, ACTION_SCAN_STOP, NULL));
+    world_hear(world, 1, D1);
+    assert_int_equal(world_expect(world, ACTION_DISCONNECT)->device, D0);
+    world_free(world);
+}
+
+static void failures_before_an_adapter_went_delay_nobody_after_it(void **state)
+{
+    struct world *world = begin(1);
+    struct peer *peer = peer_of(world, 0);
+    struct event gone = {.type = EVENT_ADAPTER_GONE, .adapter = ADAPTER_1};
+    struct event back = {.type = EVENT_ADAPTER,
+                         .adapter = 2,
+                         .adapter_info = {.adapter = 2, .name = "hci1", .powered = true}};
+    struct event device = {
+        .type = EVENT_DEVICE,
+        .adapter = 2,
+        .device = 200,
+        .device_info = {.adapter = 2, .device = 200, .address = peer->address, .heard = true}};
+
+    world_online(world, 0);
+    world_advance(world, 2000);
+    peer->failures = 8;
+    world_link(world, D0, false); /* BlueZ says so, then removes the object, then the adapter */
+    assert_true(peer->retry_us > world->now.mono_us + 5000000);
+    world_event(world, &(struct event){.type = EVENT_DEVICE_GONE, .device = D0});
+    world_event(world, &gone);
+    world_clear(world);
+    world_event(world, &back);
+    world_event(world, &device);
+    world_advance(world, 10);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, 200);
     world_free(world);
 }
 
@@ -841,6 +895,8 @@ int main(void)
         cmocka_unit_test(connect_that_hangs_is_cancelled_by_disconnect),
         cmocka_unit_test(reconnect_waits_longer_after_each_failure),
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
+        cmocka_unit_test(peer_that_left_soon_is_connected_blind),
+        cmocka_unit_test(failures_before_an_adapter_went_delay_nobody_after_it),
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
         cmocka_unit_test(adapter_that_refuses_every_connect_is_not_asked_in_a_loop),
