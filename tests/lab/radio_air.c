@@ -67,25 +67,42 @@ static struct connection *by_handle(struct controller *controller, uint16_t hand
     return c->link ? c : NULL;
 }
 
+/* the controller has a link to it, be it one that the peripheral does not know of any more */
+static bool holds(const struct controller *controller, const struct sim_peripheral *p)
+{
+    for (size_t k = 0; k < AIR_MAX_LINKS; k++)
+        if (controller->connections[k].link && controller->connections[k].station->peripheral == p)
+            return true;
+    return false;
+}
+
 static struct connection *by_peripheral(struct air *air, const struct sim_peripheral *p)
 {
     for (size_t i = 0; i < air->world->n_adapters; i++)
         for (size_t k = 0; k < AIR_MAX_LINKS; k++) {
             struct connection *c = &air->controllers[i].connections[k];
-            if (c->link && c->station->peripheral == p)
+            if (c->link && c->in_model && c->station->peripheral == p)
                 return c;
         }
     return NULL;
 }
 
+/* the peripheral's end of a link is no more; it may advertise again */
+static void forget_in_model(struct connection *c)
+{
+    struct sim_peripheral *p = c->station->peripheral;
+    if (!c->in_model)
+        return;
+    c->in_model = false;
+    sim_peripheral_disconnected(p);
+    c->station->next_us = c->controller->air->now_us + p->interval_us;
+    c->station->announce = true;
+}
+
 static void end_connection(struct connection *c)
 {
-    struct air *air = c->controller->air;
-    if (c->in_model)
-        sim_peripheral_disconnected(c->station->peripheral);
+    forget_in_model(c);
     c->link = link_free(c->link);
-    c->station->next_us = air->now_us + c->station->peripheral->interval_us;
-    c->station->announce = true;
 }
 
 static void on_fragment(void *user, bool start, const uint8_t *data, size_t length)
@@ -110,7 +127,7 @@ static void begin_connection(struct controller *controller, struct station *stat
     size_t k = 0;
     while (k < AIR_MAX_LINKS && controller->connections[k].link)
         k++;
-    if (k == AIR_MAX_LINKS || by_peripheral(air, p))
+    if (k == AIR_MAX_LINKS || holds(controller, p))
         return; /* goes on trying */
 
     struct connection *c = &controller->connections[k];
@@ -383,7 +400,10 @@ int air_drop(struct air *air, struct sim_peripheral *p, uint8_t reason, uint64_t
 void air_presence_changed(struct air *air, struct sim_peripheral *p, uint64_t now_us)
 {
     struct station *station = &air->stations[p - air->world->peripherals];
+    struct connection *c = by_peripheral(air, p);
     air->now_us = now_us;
+    if (!p->present && c)
+        forget_in_model(c); /* no power: the controller finds out by its supervision timeout */
     station->announce = p->present;
     station->next_us = now_us;
     if (!p->present)

@@ -224,6 +224,31 @@ static void a_silent_peer_is_lost_after_the_supervision_timeout(void **state)
     assert_true(sim_peripheral_advertises(w->p));
 }
 
+static void a_peer_without_power_forgets_and_is_back_before_the_link_has_ended(void **state)
+{
+    struct world *w = *state;
+    struct sim_characteristic *rate = sim_peripheral_find(w->p, "rate");
+    connect(w);
+    host(w, "02400009000500040012 1300 0100");
+    run_for(w, 200 * MS);
+    uint64_t off_us = w->now_us;
+    assert_int_equal(air_drop(w->air, w->p, 0x08, off_us), 0); /* what vanish and appear do */
+    w->p->present = false;
+    air_presence_changed(w->air, w->p, off_us);
+    assert_false(sim_peripheral_advertises(w->p));
+    w->p->present = true;
+    air_presence_changed(w->air, w->p, off_us);
+    assert_int_equal(sim_characteristic_burst(rate, 1, 1, off_us), -ENOTCONN);
+    scan(w, true);
+    run_for(w, 200 * MS);
+    assert_int_equal(w->n_reports, 2);
+    assert_int_equal(w->ended_us, 0);
+    run_for(w, 400 * MS);
+    assert_in_range(w->ended_us - off_us, 390 * MS, 420 * MS);
+    connect(w);
+    assert_false(sim_peripheral_advertises(w->p));
+}
+
 static void a_goodbye_ends_the_link_at_the_next_connection_event(void **state)
 {
     struct world *w = *state;
@@ -303,6 +328,7 @@ int main(void)
         TEST(answers_travel_at_connection_events),
         TEST(a_slow_peer_answers_late_and_notifies_in_time),
         TEST(a_silent_peer_is_lost_after_the_supervision_timeout),
+        TEST(a_peer_without_power_forgets_and_is_back_before_the_link_has_ended),
         TEST(a_goodbye_ends_the_link_at_the_next_connection_event),
         TEST(a_refused_connection_is_up_and_then_not_established),
         TEST(the_host_ends_a_link),

@@ -29,17 +29,21 @@ def numbers(messages):
 class House:
     """The gateway with all it talks to."""
 
-    def __init__(self, s):
+    def __init__(self, s, settings=""):
+        """`settings` is added to the gateway's configuration."""
         self.s = s
         s.start_bluetooth(f"{lab.LAB}/guest/world.yaml")
         self.radio = s.radio
         self.mqtt = lab.Broker(s)
+        self.program = lab.share(f"{lab.BUILD}/src/gatt2mqtt", 0o755)
+        self.config = lab.share(f"{lab.LAB}/guest/gateway.yaml", 0o644, settings)
+        self.start()
+
+    def start(self):
         # any user may run it: the gateway needs no capability, only the bus's default policy
-        program = lab.copy_program(f"{lab.BUILD}/src/gatt2mqtt")
         self.begin = time.time()
-        self.gateway = s.start("gateway", program, "-c", f"{lab.LAB}/guest/gateway.yaml",
-                               "--log-level", "debug" if lab.DEBUG else "info", "run",
-                               user="nobody")
+        self.gateway = self.s.start("gateway", self.program, "-c", self.config, "--log-level",
+                                    "debug" if lab.DEBUG else "info", "run", user="nobody")
 
     def online(self, device, since, limit):
         """When the device became online after a time."""
@@ -146,9 +150,7 @@ def absence(h, seconds):
 
 def shutdown(h):
     begin = time.time()
-    h.gateway.send_signal(signal.SIGTERM)
-    h.s.programs.remove(h.gateway)  # it may end now
-    status = h.gateway.wait(10)
+    status = h.s.kill(h.gateway, signal.SIGTERM)
     took = time.time() - begin
     h.s.check("SIGTERM ends the gateway with status 0 within 2 s", status == 0 and took <= 2,
               f"{took:.2f} s")

@@ -19,6 +19,7 @@ LAB = os.environ["LAB"]
 BUILD = os.environ["BUILD"]
 OUT = "/run/out"
 DEBUG = os.environ.get("LAB_DEBUG") == "1"
+EXPERIMENTAL = os.environ.get("EXPERIMENTAL") == "1"  # bluetoothd's experimental interfaces
 
 
 class Failed(Exception):
@@ -29,10 +30,15 @@ PROGRAMS = []  # that run and should go on
 
 
 def all_run():
-    """Fails when a program has ended by itself: nobody waits for what cannot come any more."""
-    for program in PROGRAMS:
-        if program.poll() is not None:
+    """Fails when a program has ended by itself: nobody waits for what cannot come any more. But one
+    with an `on_end` is left to that."""
+    for program in list(PROGRAMS):
+        if program.poll() is None:
+            continue
+        if not program.on_end:
             raise Failed(f"{program.name} has ended, status {program.returncode}")
+        PROGRAMS.remove(program)
+        program.on_end()
 
 
 def wait_for(what, condition, limit, pause=0.01):
@@ -204,7 +210,7 @@ class Scenario:
         if user:
             group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
             argv = ("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups") + argv
-        log = open(f"{OUT}/{name}.log", "wb")
+        log = open(f"{OUT}/{name}.log", "ab")  # one that is started again goes on in its log
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log,
                                    stdout=subprocess.PIPE if stdout_lines else log,
                                    text=bool(stdout_lines), cwd="/run")
@@ -212,23 +218,40 @@ class Scenario:
         if stdout_lines:
             process.lines = stdout_lines(process.stdout, f"{OUT}/{name}.txt")
         process.name = name
+        process.on_end = None
         self.programs.append(process)
         return process
 
+    def kill(self, process, with_signal=signal.SIGKILL, limit=10):
+        """Ends a program that was to run on; its exit status."""
+        self.programs.remove(process)
+        process.send_signal(with_signal)
+        return process.wait(limit)
+
+    def start_bus(self):
+        for stale in ("/run/dbus/system_bus_socket", "/run/dbus/pid"):
+            if os.path.exists(stale):
+                os.unlink(stale)
+        self.bus = self.start("dbus-daemon", "dbus-daemon", "--system", "--nofork", "--nopidfile",
+                              "--nosyslog")
+        wait_for("the system bus", lambda: os.path.exists("/run/dbus/system_bus_socket"), 20)
+
+    def start_bluetoothd(self):
+        self.bluetoothd = self.start("bluetoothd", "/usr/libexec/bluetooth/bluetoothd", "-n", "-f",
+                                     f"{LAB}/guest/main.conf", *(["-d"] if DEBUG else []),
+                                     *(["-E"] if EXPERIMENTAL else []))
+
     def start_bluetooth(self, world):
         """The radio and a kernel that sees it, a bus and bluetoothd."""
-        self.start("dbus-daemon", "dbus-daemon", "--system", "--nofork", "--nopidfile",
-                   "--nosyslog")
-        wait_for("the system bus", lambda: os.path.exists("/run/dbus/system_bus_socket"), 20)
-        self.start("bluetoothd", "/usr/libexec/bluetooth/bluetoothd", "-n", "-f",
-                   f"{LAB}/guest/main.conf", *(["-d"] if DEBUG else []))
+        self.start_bus()
+        self.start_bluetoothd()
         self.radio = Radio(self, world)
-        # one call: starting bluetoothd by activation instead would hide that ours is dead
-        wait_for("bluetoothd's adapter", lambda: subprocess.run(
-            ["busctl", "--system", "--auto-start=no", "get-property", "org.bluez",
-             "/org/bluez/hci0", "org.bluez.Adapter1", "Address"],
-            capture_output=True, check=False).returncode == 0, 30)
+        wait_for("bluetoothd's adapter", lambda: adapters().get("hci0"), 30)
         self.say("bluetoothd has its adapter")
+        if DEBUG:
+            self.start("dbus-monitor", "dbus-monitor", "--system",
+                       "type='signal',sender='org.bluez'",
+                       "type='signal',sender='org.freedesktop.DBus'")
 
     def finish(self, error):
         """Ends the programs, last one first; returns the exit status."""
@@ -293,11 +316,33 @@ class Radio:
         return wait_for(f"radio: {who} {what}", lambda: self.events(who, what, since), limit)[0]
 
 
-def copy_program(path):
-    """A program where every user of the guest can run it, whatever the build folder's rights."""
+def busctl(*argv):
+    """What busctl prints, or None where it fails."""
+    # starting bluetoothd by activation would hide that ours is dead
+    done = subprocess.run(["busctl", "--system", "--auto-start=no", *argv], capture_output=True,
+                          text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def adapters():
+    """The addresses of bluetoothd's adapters by their names."""
+    found = {}
+    for path in (busctl("tree", "--list", "org.bluez") or "").split():
+        if path.count("/") == 3:
+            address = busctl("get-property", "org.bluez", path, "org.bluez.Adapter1", "Address")
+            found[path.rsplit("/", 1)[1]] = (address or "").removeprefix("s ").strip('"')
+    return found
+
+
+def share(path, mode, more=""):
+    """A copy that every user of the guest can use, whatever the rights of the folders above; with
+    `more` text at its end."""
     target = f"/run/{os.path.basename(path)}"
     shutil.copy(path, target)
-    os.chmod(target, 0o755)
+    if more:
+        with open(target, "a", encoding="utf-8") as f:
+            f.write(more)
+    os.chmod(target, mode)
     return target
 
 
