@@ -167,8 +167,8 @@ static struct peer *next_peer(struct gateway *gateway, uint32_t adapter, bool he
         if (!way || way->adapter != adapter)
             continue;
         /* somebody who waits for an answer goes before the rest */
-        bool asked = peer->ops || peer->sequences;
-        bool best_asked = best && (best->ops || best->sequences);
+        bool asked = peer->ops || peer->sequences || peer->waits;
+        bool best_asked = best && (best->ops || best->sequences || best->waits);
         if (!best || asked > best_asked || (asked == best_asked && peer->since_us < best->since_us))
             best = peer;
     }

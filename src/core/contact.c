@@ -19,7 +19,7 @@ static bool held(const struct peer *peer)
 
 bool contact_holds_link(const struct peer *peer)
 {
-    return held(peer) || peer->contact;
+    return (held(peer) && !peer->away_us) || peer->contact || hold_is_asked(peer);
 }
 
 bool contact_listens(const struct peer *peer)
@@ -33,6 +33,9 @@ void contact_say_idle(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     const struct connection_settings *settings = &peer->settings->connection;
     char text[192] = "";
+
+    if (hold_say_idle(peer))
+        return;
 
     /* who need not be heard does not care about the scan */
     enum reason trouble = adapter_trouble(peer, text, sizeof(text));
@@ -85,8 +88,10 @@ void contact_begin(struct peer *peer)
     const struct connection_settings *settings = &peer->settings->connection;
     struct gateway *gateway = peer->gateway;
 
-    if (held(peer) || peer->contact || peer->state == PEER_STATE_DISABLED || gateway->stopping ||
-        peer->leaving)
+    if (hold_is_disabled(peer) || gateway->stopping || peer->leaving)
+        return;
+    hold_is_wanted(peer);
+    if (held(peer) || peer->contact)
         return;
     peer->contact = true;
     peer->contact_limit_us =
@@ -113,6 +118,8 @@ static void end(struct peer *peer, enum reason reason, const char *why)
     peer->contact = false;
     peer->linger_us = peer->contact_limit_us = TIME_NEVER;
     peer->cooldown_us = gateway_in(peer->gateway, peer->settings->connection.cooldown_ms);
+    if (contact_holds_link(peer))
+        return; /* somebody asked for it */
     if (peer->link_up || peer->state == PEER_STATE_CONNECTING)
         peer_disconnect(peer, reason, false, false, why);
     else
@@ -183,7 +190,7 @@ bool contact_available(const struct peer *peer)
 {
     if (peer->state == PEER_STATE_ONLINE)
         return true;
-    if (held(peer) || peer->state == PEER_STATE_DISABLED || !peer->contact_us)
+    if (held(peer) || hold_is_disabled(peer) || !peer->contact_us)
         return false;
     return peer->gateway->now.mono_us - peer->contact_us < MS_TO_US(availability_ms(peer));
 }

@@ -86,7 +86,7 @@ static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const 
     struct gateway *gateway = peer->gateway;
     uint64_t wait_ms = command ? command_queue_ms(peer, command) : 0;
 
-    if (peer->state == PEER_STATE_DISABLED) {
+    if (hold_is_disabled(peer)) {
         command_answer_error(gateway, command, gateway->stopping ? "cancelled" : "disabled", 0,
                              "%s", peer->why);
         return;

@@ -57,6 +57,8 @@ static const char *const reason_names[] = {
     [REASON_CONTACT_TIMEOUT] = "contact_timeout",
     [REASON_SILENT] = "silent",
     [REASON_ON_CONNECT_FAILED] = "on_connect_failed",
+    [REASON_PAUSED] = "paused",
+    [REASON_LET_GO] = "let_go",
     [REASON_BOUND_ELSEWHERE] = "bound_elsewhere",
 };
 
@@ -107,6 +109,8 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
         peer->link_dirty = gateway->links_dirty = gateway->sentence_dirty = true;
     }
     gateway->schedule = true;
+    if (peer->waits)
+        hold_state_entered(peer);
 }
 
 /* ---- life ---- */
@@ -182,6 +186,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 void peer_done(struct peer *peer)
 {
     step_done(peer);
+    hold_done(peer);
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
         peer->ops = op->next;
@@ -211,13 +216,14 @@ void peer_start(struct peer *peer)
                          "switched off in the configuration");
         return;
     }
-    peer_enter_state(peer, PEER_STATE_ABSENT, REASON_STARTING, "the gateway is starting");
+    if (!hold_is_paused(peer) || !hold_say_idle(peer)) /* before a reload, perhaps */
+        peer_enter_state(peer, PEER_STATE_ABSENT, REASON_STARTING, "the gateway is starting");
     contact_start(peer);
 }
 
 bool peer_wants_link(const struct peer *peer)
 {
-    return peer->state != PEER_STATE_DISABLED && !peer->gateway->stopping && !peer->leaving &&
+    return !hold_is_disabled(peer) && !peer->gateway->stopping && !peer->leaving &&
            contact_holds_link(peer);
 }
 
@@ -565,6 +571,7 @@ void peer_timer(struct peer *peer)
         else
             gateway_arm(gateway, peer->candidate.until_us);
     }
+    hold_timer(peer);
     contact_timer(peer);
     timer_states(peer);
     publish_timer(peer);
@@ -589,6 +596,7 @@ void peer_stop(struct peer *peer)
     if (!peer->ours)
         return;
     ops_cancel_all(peer, "cancelled", "the gateway is stopping");
+    hold_cancel_all(peer, "cancelled", "the gateway is stopping");
     if (peer->device && peer->state != PEER_STATE_DISCONNECTING) {
         struct action *action = actions_add(gateway->actions, ACTION_DISCONNECT);
         action->op = (struct op){.peer = peer->index, .generation = peer->generation};

@@ -27,6 +27,7 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
     struct gateway *gateway = peer->gateway;
 
     ops_cancel_all(peer, "cancelled", why);
+    hold_cancel_all(peer, "cancelled", why);
     gateway_remove_id(gateway, peer);
     gateway_remove_address(gateway, peer);
     SWAP(*settings, *(struct device_settings *)peer->settings);
@@ -261,6 +262,8 @@ static void commit_fresh(struct gateway *gateway, struct item *item)
     bool spoke = item->old && item->old->speaks;
     if (gateway->broker_up && peer->speaks && !spoke && router_subscribe(gateway, peer) < 0)
         gateway->counts.rejected++;
+    if (item->old)
+        hold_inherit(peer, item->old);
     peer_start(peer);
     peer_reconsider(peer);
     peer->link_dirty = true;

@@ -81,6 +81,23 @@ static void run_command(struct gateway *gateway, const struct request *request,
                          peer->settings->id, request->command);
 }
 
+static void run_link(struct gateway *gateway, const struct request *request,
+                     struct command *command)
+{
+    struct peer *peer = find_peer(gateway, request, &command);
+
+    if (!peer)
+        return;
+    if (request->operation == OPERATION_CONNECT)
+        hold_connect(peer, request->duration_ms, command);
+    else if (request->operation == OPERATION_DISCONNECT)
+        hold_disconnect(peer, command);
+    else if (request->operation == OPERATION_PAUSE)
+        hold_pause(peer, request->duration_ms, command);
+    else
+        hold_resume(peer, command);
+}
+
 static void run_log_level(struct gateway *gateway, const struct request *request,
                           struct command *command)
 {
@@ -103,12 +120,12 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_COMMAND: run_command(gateway, request, command); return;
     case OPERATION_LOG_LEVEL: run_log_level(gateway, request, command); return;
     case OPERATION_RELOAD: reload_request(gateway, command); return;
-    case OPERATION_SUBSCRIBE:
-    case OPERATION_UNSUBSCRIBE:
     case OPERATION_CONNECT:
     case OPERATION_DISCONNECT:
     case OPERATION_PAUSE:
-    case OPERATION_RESUME:
+    case OPERATION_RESUME: run_link(gateway, request, command); return;
+    case OPERATION_SUBSCRIBE:
+    case OPERATION_UNSUBSCRIBE:
     case OPERATION_SCAN:
     case OPERATION_INSPECT:
     case OPERATION_PAIR:

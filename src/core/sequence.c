@@ -376,7 +376,7 @@ void step_command(struct peer *peer, size_t index, const void *payload, size_t l
     const char *code = "internal";
     char text[200] = "out of memory";
 
-    if (peer->state == PEER_STATE_DISABLED) {
+    if (hold_is_disabled(peer)) {
         command_answer_error(gateway, command, gateway->stopping ? "cancelled" : "disabled", 0,
                              "%s", peer->why);
         return;

@@ -13,6 +13,7 @@
  *   peer      one peripheral's state machine; only peer_enter_state() assigns a state
  *   claim     which gateway has a device
  *   contact   peers that are not held all the time: when, and how long
+ *   hold      what people ask of a link: connect, let go, pause
  *   ops       a peer's queue of GATT reads and writes, one at a time
  *   step      sequences of steps: on_connect, poll, keep_alive and named commands
  *   command   what a person or program asked for; exactly one answer each
@@ -149,6 +150,8 @@ enum reason {
     REASON_CONTACT_TIMEOUT,
     REASON_SILENT,
     REASON_ON_CONNECT_FAILED,
+    REASON_PAUSED,
+    REASON_LET_GO,
     REASON_BOUND_ELSEWHERE, /* `gateway:` names another */
 };
 
@@ -316,6 +319,12 @@ struct peer {
     uint64_t contact_us;       /* when the link was good last; 0: never */
     uint64_t value_us;         /* the last notification on this link */
     uint64_t until;            /* entries whose value is awaited, a bit each */
+
+    /* what people asked of its link; see hold.c */
+    uint64_t hold_us;        /* held until then; 0: not; TIME_NEVER: until `disconnect` */
+    uint64_t away_us;        /* let go until then; 0: not */
+    uint64_t pause_us;       /* paused until then; 0: not; TIME_NEVER: until `resume` */
+    struct link_wait *waits; /* owned: requests that wait for the link to be up or down */
 
     /* steps */
     struct sequence *sequence;  /* owned; running */
@@ -598,6 +607,25 @@ void contact_value(struct peer *peer, uint32_t entry);
 void contact_link_ended(struct peer *peer);
 bool contact_available(const struct peer *peer);
 void contact_timer(struct peer *peer);
+
+/* hold.c */
+bool hold_is_asked(const struct peer *peer); /* a link, by a request */
+bool hold_is_paused(const struct peer *peer);
+bool hold_is_disabled(const struct peer *peer); /* runs no commands: also paused */
+/* the words of a peer without a link, if a request is why; else false */
+bool hold_say_idle(struct peer *peer);
+void hold_state_entered(struct peer *peer); /* any state */
+/* what was let go by a request is needed again */
+void hold_is_wanted(struct peer *peer);
+void hold_timer(struct peer *peer);
+void hold_cancel_all(struct peer *peer, const char *code, const char *message);
+void hold_inherit(struct peer *peer, const struct peer *old); /* takes its place at a reload */
+void hold_done(struct peer *peer);                            /* frees, answers nobody */
+/* the requests; a duration of 0: until it is taken back */
+void hold_connect(struct peer *peer, uint64_t hold_ms, struct command *command_take);
+void hold_disconnect(struct peer *peer, struct command *command_take);
+void hold_pause(struct peer *peer, uint64_t pause_ms, struct command *command_take);
+void hold_resume(struct peer *peer, struct command *command_take);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {

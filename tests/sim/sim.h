@@ -383,6 +383,7 @@ void sim_broker_down(struct sim *sim);
 void sim_broker_thaw(struct sim *sim);
 void sim_broker_action(struct sim *sim, const struct action *action);
 void sim_command(struct sim *sim);
+void sim_resume_all(struct sim *sim);                        /* nobody is paused any more */
 void sim_commands_check(struct sim *sim, uint64_t until_us); /* those before are answered */
 void sim_commands_done(struct sim *sim);
 

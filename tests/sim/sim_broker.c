@@ -80,8 +80,11 @@ static void ack(struct sim *sim, uint64_t token, uint64_t connection)
         sim->used_qos0--;
     if (message.kind == MESSAGE_VALUE)
         sim_stream_acked(sim, message.peer, message.entry, token);
-    else if (message.kind == MESSAGE_RESULT)
+    else if (message.kind == MESSAGE_RESULT) {
         sim->commands[message.command].state = ANSWERED;
+        /* behind one of the same topic that is not: it is sent again with that, see outbox.h */
+        sim->commands[message.command].replays += sim->reordering;
+    }
     bool refused = sim->refusing && sim_chance(sim, 10);
     struct event event = {
         .type = EVENT_PUBLISHED,
@@ -273,6 +276,7 @@ static void make_payload(struct sim *sim, uint32_t index, char *buf, size_t size
 static const char *make_request(struct sim *sim, uint32_t index, char *buf, size_t size)
 {
     static const char *const others[] = {"log_level", "scan", "pair", "nonsense"};
+    static const char *const links[] = {"connect", "resume", "disconnect", "pause"};
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
     uint32_t entry = sim_below(sim, (uint32_t)sim->settings.devices[device].n_characteristics +
                                         sim_chance(sim, 5));
@@ -283,6 +287,14 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
     if (sim_chance(sim, 10)) {
         snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"device\":\"d0\"}" : "\"level\":");
         return others[sim_below(sim, ARRAY_SIZE(others))];
+    }
+    if (sim_chance(sim, 10)) {
+        const char *operation = links[sim_below(sim, sim->quiet ? 2 : ARRAY_SIZE(links))];
+        const char *more = sim_chance(sim, 60) || strcmp(operation, "resume") == 0 ? ""
+                           : strcmp(operation, "pause") == 0 ? ",\"for\":\"20s\""
+                                                             : ",\"timeout\":\"8s\"";
+        snprintf(buf, size, "\"device\":\"d%zu\"%s}", device, more);
+        return operation;
     }
     if (sim_chance(sim, 40)) {
         snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\"%s}", device, entry,
@@ -321,6 +333,24 @@ static void request(struct sim *sim)
     if (has_id && sim_chance(sim, 30)) {
         sim->commands[index].replays++;
         event.message.duplicate = true;
+        sim_emit(sim, &event);
+    }
+}
+
+void sim_resume_all(struct sim *sim)
+{
+    char payload[64];
+
+    for (size_t i = 0; i < sim->n_devices && !sim->failed; i++) {
+        uint32_t index = new_command(sim);
+        snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\"}", i);
+        struct event event = {.type = EVENT_MESSAGE,
+                              .message = {.topic = "g/bridge/gw/request/resume",
+                                          .payload = payload,
+                                          .length = strlen(payload),
+                                          .qos = 1,
+                                          .correlation = &index,
+                                          .correlation_length = sizeof(index)}};
         sim_emit(sim, &event);
     }
 }

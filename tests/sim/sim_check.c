@@ -121,6 +121,10 @@ void sim_check_action(struct sim *sim, const struct action *action)
         sim_fail(sim, "action %d after the stop", (int)action->type);
     if (action->op.peer >= sim->n_devices)
         return;
+    if ((action->type == ACTION_CONNECT || action->type == ACTION_READ ||
+         action->type == ACTION_WRITE) &&
+        sim->gateway->peers[action->op.peer]->pause_us)
+        sim_fail(sim, "an action for d%u, which is paused", action->op.peer);
     if (action->type != ACTION_SCAN_STOP && !sim->settings.devices[action->op.peer].enabled)
         sim_fail(sim, "d%u is switched off in the configuration and used", action->op.peer);
     if (action->type == ACTION_CONNECT)
@@ -195,6 +199,10 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     case REASON_RESOLVING:
     case REASON_CONFIGURING: return object && object->connected;
     case REASON_STOPPING: return sim->stopping;
+    case REASON_PAUSED: return peer->pause_us > sim->now.mono_us - SLACK_US;
+    case REASON_LET_GO:
+        return peer->away_us > sim->now.mono_us - SLACK_US ||
+               peer->state == PEER_STATE_DISCONNECTING;
     case REASON_OK: return false;
     case REASON_NO_SLOT:
         for (int r = 0; r < N_RADIOS; r++)
@@ -374,7 +382,8 @@ static void check_scan_of(struct sim *sim, int r)
 
     for (size_t i = 0; i < sim->n_devices; i++)
         missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i]->link_up &&
-                   sim_radio_serves(sim, i, r);
+                   sim_radio_serves(sim, i, r) && !sim->gateway->peers[i]->pause_us &&
+                   !sim->gateway->peers[i]->away_us;
     bool scans = radio->id && radio->discovering;
     if (!scans || missing || radio->scan != SCAN_GOOD || sim->stopping)
         radio->needless_scan_us = 0;

@@ -385,4 +385,5 @@ void sim_heal(struct sim *sim)
     sim->ack_us = 4000;
     sim_broker_thaw(sim);
     sim_broker_up(sim);
+    sim_resume_all(sim);
 }

@@ -725,6 +725,42 @@ static void bluez_may_go_while_somebody_is_leaving(void **state)
     world_free(world);
 }
 
+static void a_pause_outlives_a_reload(void **state)
+{
+    struct world *world = begin(HEAD TWO);
+    const char *changed[] = {HEAD TWO, HEAD DEVICE("d0", "0", "", "qos: 0,", "") PLAIN("d1", "1"),
+                             HEAD DEVICE("d0", "0", "    connection: on_demand\n", "", "")};
+
+    online(world, 0);
+    world_message(world, "g/bridge/gw/request/pause", "{\"device\":\"d0\"}", false);
+    world_answer(world, world_expect(world, ACTION_DISCONNECT), BT_STATUS_OK);
+    world_link(world, D0, false);
+    for (size_t i = 0; i < ARRAY_SIZE(changed); i++) {
+        take(world, changed[i]);
+        assert_contains(peer_of(world, "d0")->why, "paused by a request");
+        world_hear(world, 0, D0);
+        world_advance(world, 60000);
+        assert_null(world_find(world, ACTION_CONNECT, NULL));
+    }
+    world_message(world, "g/bridge/gw/request/resume", "{\"device\":\"d0\"}", false);
+    world_message(world, "g/bridge/gw/request/connect", "{\"device\":\"d0\"}", false);
+    world_hear(world, 0, D0);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void who_waits_for_the_link_of_a_device_that_leaves_is_answered(void **state)
+{
+    struct world *world = begin(HEAD TWO);
+
+    world_message(world, "g/bridge/gw/request/connect", "{\"device\":\"d0\"}", false);
+    take(world, HEAD PLAIN("d1", "1"));
+    assert_contains(world_published(world, "g/bridge/gw/response/connect"), "\"cancelled\"");
+    world_message(world, "g/bridge/gw/request/connect", "{\"device\":\"d0\"}", false);
+    assert_contains(world_published(world, "g/bridge/gw/response/connect"), "\"unknown_device\"");
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -758,6 +794,8 @@ int main(void)
         cmocka_unit_test(another_adapter_lets_go_of_the_links_of_the_first),
         cmocka_unit_test(it_stops_in_order_while_somebody_is_leaving),
         cmocka_unit_test(bluez_may_go_while_somebody_is_leaving),
+        cmocka_unit_test(a_pause_outlives_a_reload),
+        cmocka_unit_test(who_waits_for_the_link_of_a_device_that_leaves_is_answered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
