@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* what diags_print() says, without the last end of line */
 static char *text_of(struct diags *diags)
@@ -26,11 +27,29 @@ static char *text_of(struct diags *diags)
     return text;
 }
 
+/* what could block the loop, or has been read to its end, is not read again */
+static const char *cannot_be_read_again(const char *path)
+{
+    struct stat st;
+
+    if (strcmp(path, "-") == 0)
+        return "standard input cannot be read again";
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? "the configuration is no regular file"
+                                                        : NULL;
+}
+
 int reload_load(const char *path, struct settings **ret_settings, char **ret_text)
 {
+    const char *why = cannot_be_read_again(path);
     struct diags diags;
     char *text = NULL;
-    int r = diags_init(&diags, path);
+    int r;
+
+    if (why) {
+        *ret_text = strdup(why);
+        return CONFIG_E_INVALID;
+    }
+    r = diags_init(&diags, path);
 
     if (r == 0) {
         r = config_load(path, &(struct config_options){0}, &diags, ret_settings);

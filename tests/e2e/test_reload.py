@@ -124,6 +124,8 @@ def test_a_bad_file_changes_nothing_and_says_what_is_wrong(house):
     assert "'subscribe'" in answer["error"]["message"]
     os.unlink(live.gateway.config)
     assert live.ask()["error"]["code"] == "config_invalid"
+    os.mkfifo(live.gateway.config)  # nobody writes to it: whoever opened it would wait for ever
+    assert "no regular file" in live.ask()["error"]["message"]
     # what stands in topics cannot change
     event = live.reload(dict(live.config, gateway={"id": "other"}))
     assert event["event"] == "reload_failed" and "restart" in event["text"]

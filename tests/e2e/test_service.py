@@ -1,7 +1,11 @@
 """What a service manager gets from the daemon (sd_notify(3))."""
 
 import os
+import re
+import select
+import signal
 import socket
+import time
 
 from harness import SLACK
 from world import AVAILABILITY, METER, peripherals, settings
@@ -27,6 +31,16 @@ class Manager:
         self.socket.settimeout(timeout)
         while not [each for each in self.heard if what(each)]:
             self.heard += self.socket.recv(4096).decode().splitlines()
+
+
+    def collect(self, seconds):
+        """What comes in that time, with the moment of each."""
+        end, found = time.monotonic() + seconds, []
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.socket], [], [], left)[0]:
+                found += [(time.monotonic(), line)
+                          for line in self.socket.recv(4096).decode().splitlines()]
+        return found
 
 
 def test_it_is_ready_at_once_says_how_it_is_and_that_it_stops(house):
@@ -65,3 +79,77 @@ def test_a_service_manager_that_does_not_read_blocks_nothing(house):
     manager.hear(lambda line: line.startswith("STATUS=2 of 2 devices online; broker connected"),
                  5 * SLACK)
     assert gateway.stop() < 2 * SLACK
+
+
+def test_a_reload_is_told_from_its_beginning_to_its_end(house):
+    manager = Manager(house.dir)
+    house.simulate(peripherals())
+    broker = house.broker()
+    config = settings(broker.port)
+    gateway = house.gateway(config, env={"NOTIFY_SOCKET": manager.path})
+    manager.hear(lambda line: line.startswith("STATUS=2 of 2 "), 15 * SLACK)
+
+    def reload():
+        manager.forget()
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        gateway.process.send(signal.SIGHUP)
+        manager.hear(lambda line: line == "READY=1", 5 * SLACK)
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert manager.heard[0] == "RELOADING=1"
+        told = re.fullmatch("MONOTONIC_USEC=([0-9]+)", manager.heard[1])
+        assert before <= int(told.group(1)) <= after
+
+    reload()
+    del config["devices"]["other"]
+    gateway.write(config)
+    reload()
+    manager.hear(lambda line: line.startswith("STATUS=1 of 1 "), 5 * SLACK)
+    gateway.write({"devices": 1})  # a file that is refused is over, too
+    reload()
+
+
+def test_the_watchdog_is_fed_by_a_busy_loop_and_not_by_one_that_hangs(house):
+    period = 0.6 * SLACK
+    manager = Manager(house.dir)
+    simulator = house.simulate(peripherals())
+    broker = house.broker()
+    recorder = house.recorder(broker.port)
+    log = os.path.join(house.dir, "log")
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDWR | os.O_NONBLOCK)
+    gateway = house.gateway(
+        settings(broker.port), before=["/bin/sh", "-c", 'exec "$@" 2>"$0"', log],
+        env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": str(int(period * 1e6))})
+
+    def fed(lines):
+        return [at for at, line in lines if line == "WATCHDOG=1"]
+
+    recorder.wait(AVAILABILITY, "online", timeout=15 * SLACK)
+    simulator.ask(f"notify {METER} stream 6000 2000")
+    times = fed(manager.collect(3))
+    assert len(times) >= 3 / period
+    assert max(b - a for a, b in zip(times, times[1:])) < period
+
+    # the log is full and nobody reads it: the loop waits for ever in the middle of a reload
+    try:
+        while True:
+            os.write(reader, b"x" * 512)
+    except BlockingIOError:
+        pass
+    manager.forget()
+    gateway.process.send(signal.SIGHUP)
+    manager.hear(lambda line: line == "RELOADING=1", 5 * SLACK)
+    assert not fed(manager.collect(4 * period))
+
+    end = time.monotonic() + 5 * SLACK
+    times = []
+    while not times and time.monotonic() < end:
+        try:
+            while os.read(reader, 65536):
+                pass
+        except BlockingIOError:
+            pass
+        times = fed(manager.collect(period / 4))
+    assert times, "it does not go on"
+    gateway.stop()
+    os.close(reader)
