@@ -88,6 +88,7 @@ void broker_subscribed(struct gateway *gateway, const struct event *event)
     int code = event->topic_subscribed.code;
     const char *why = explain(code);
 
+    greet_subscribed(gateway, event);
     if (event->topic_subscribed.ok)
         return;
     gateway->counts.rejected++;
@@ -98,6 +99,8 @@ void broker_subscribed(struct gateway *gateway, const struct event *event)
         event->topic_subscribed.filter, why ? why : "for a reason of its own", (unsigned)code,
         strcmp(event->topic_subscribed.filter, gateway->topic_info) == 0
             ? "whether it forgets what it retains is not noticed"
+        : greet_needs(gateway, event->topic_subscribed.filter)
+            ? "what other gateways do, or what this one published before, is not seen"
             : "commands to it will not arrive");
     tell(gateway, "subscription_refused", stable_word(code), text);
 }

@@ -109,6 +109,7 @@ struct gateway *gateway_free(struct gateway *gateway)
         command_free(gateway->reloads[--gateway->n_reloads]);
     peers_done(gateway);
     dedup_free(gateway->dedup);
+    memory_done(gateway);
     outbox_free(gateway->outbox);
     strbuf_done(&gateway->payload);
     free(gateway->topic_status);
@@ -149,30 +150,12 @@ void gateway_put(struct gateway *gateway, const struct outbox_put *put)
         gateway->counts.rejected++;
 }
 
-/*
- * Everything retained, again: the broker may have lost its memory. What was on its way when the
- * last connection broke is stale. `devices` goes before the topics it lists, availability before
- * `online`.
- */
-static void announce(struct gateway *gateway)
-{
-    outbox_forget(gateway->outbox, gateway->topic_status);
-    outbox_forget(gateway->outbox, gateway->topic_info);
-    outbox_forget(gateway->outbox, gateway->topic_devices);
-    for (size_t i = 0; i < gateway->n_peers; i++) {
-        outbox_forget(gateway->outbox, gateway->peers[i]->topic_availability);
-        outbox_forget(gateway->outbox, gateway->peers[i]->topic_link);
-    }
-    status_bridge(gateway);
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        status_link_again(gateway->peers[i]);
-    status_online(gateway, !gateway->stopping);
-}
-
 static void broker_up(struct gateway *gateway, const struct event *event)
 {
-    if (gateway->broker_up)
-        outbox_reset(gateway->outbox, false); /* a reconnect that we were not told of */
+    if (gateway->broker_up) { /* a reconnect that we were not told of */
+        outbox_reset(gateway->outbox, false);
+        greet_end(gateway);
+    }
     gateway->broker_up = gateway->sentence_dirty = true;
     *gateway->broker_text = '\0';
     actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connected to %s",
@@ -181,13 +164,7 @@ static void broker_up(struct gateway *gateway, const struct event *event)
     gateway->max_packet = event->broker_up.max_packet;
     outbox_open(gateway->outbox, MAX_OF(event->broker_up.window, 1u),
                 MAX_OF(event->broker_up.window_qos0, 1u));
-    if (!gateway->stopping && router_subscribe_requests(gateway) < 0)
-        gateway->counts.rejected++;
-    for (size_t i = 0; !gateway->stopping && i < gateway->n_peers; i++)
-        if (gateway->peers[i]->speaks && router_subscribe(gateway, gateway->peers[i]) < 0)
-            gateway->counts.rejected++;
-    broker_ask_memory(gateway);
-    announce(gateway);
+    greet_begin(gateway);
 }
 
 static void broker_down(struct gateway *gateway, const struct event *event)
@@ -207,6 +184,7 @@ static void broker_down(struct gateway *gateway, const struct event *event)
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
                     "not connected to %s: %s; trying again", gateway->settings->mqtt.url, why);
     gateway->broker_up = false;
+    greet_end(gateway);
     memcpy(gateway->broker_text, why, sizeof(why));
     gateway->sentence_dirty = true;
 }
@@ -271,7 +249,7 @@ static void device(struct gateway *gateway, const struct device_info *info)
         return;
     for (size_t i = 0; i < gateway->n_peers; i++) {
         peer = gateway->peers[i];
-        if (!peer->bound && peer->ours && peer->settings->enabled &&
+        if (!peer->bound && claim_may_become_ours(peer) && peer->settings->enabled &&
             adapter_serves(peer, adapter) && match_device(&peer->settings->match, info)) {
             peer_offer(peer, info);
             return;
@@ -377,7 +355,10 @@ static void stop(struct gateway *gateway)
         if (gateway->adapters[i].id && gateway->adapters[i].scan != SCAN_STATE_OFF)
             actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = gateway->adapters[i].id;
     reload_cancel(gateway);
-    status_online(gateway, false);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        claim_stop(gateway->peers[i]);
+    if (gateway->greeting.step == GREETING_STEP_DONE)
+        status_online(gateway, false); /* else greet_finish() does */
 }
 
 static void quit_if_done(struct gateway *gateway)
@@ -399,9 +380,11 @@ static void timer(struct gateway *gateway)
         peer_timer(gateway->peers[i]);
         ops_timer(gateway->peers[i]);
         step_timer(gateway->peers[i]);
+        claim_timer(gateway->peers[i]);
     }
     for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
         peer_timer(peer);
+    greet_timer(gateway);
     if (gateway->health_us <= gateway->now.mono_us) {
         broker_tell_more(gateway);
         if (gateway->broker_up && !gateway->stopping)
@@ -453,10 +436,29 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_PUBLISHED: broker_published(gateway, event); break;
     case EVENT_TOPIC_SUBSCRIBED: broker_subscribed(gateway, event); break;
     case EVENT_MESSAGE:
-        if (!broker_memory(gateway, event))
+        if (!claim_message(gateway, event) && !memory_message(gateway, event) &&
+            !broker_memory(gateway, event))
             router_message(gateway, event);
         break;
     }
+}
+
+/* `devices` goes before the topics it lists, availability before `online`. */
+static void say(struct gateway *gateway)
+{
+    memory_run(gateway);
+    if (gateway->bridge_dirty) {
+        gateway->bridge_dirty = false;
+        status_bridge(gateway);
+    }
+    if (gateway->claims_due)
+        claim_publish(gateway);
+    if (gateway->links_dirty) {
+        gateway->links_dirty = false;
+        for (size_t i = 0; i < gateway->n_peers; i++)
+            status_link(gateway->peers[i]);
+    }
+    greet_finish(gateway);
 }
 
 /* what every event may have left to do */
@@ -467,15 +469,8 @@ static void finish(struct gateway *gateway)
         gateway->schedule = false;
         adapter_schedule(gateway);
     }
-    if (gateway->bridge_dirty) {
-        gateway->bridge_dirty = false;
-        status_bridge(gateway);
-    }
-    if (gateway->links_dirty && gateway->broker_up) { /* else announce() says it all */
-        gateway->links_dirty = false;
-        for (size_t i = 0; i < gateway->n_peers; i++)
-            status_link(gateway->peers[i]);
-    }
+    if (greet_is_settled(gateway)) /* until then nothing is said; then everything */
+        say(gateway);
     if (gateway->sentence_dirty) {
         gateway->sentence_dirty = false;
         status_sentence(gateway);

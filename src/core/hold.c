@@ -389,6 +389,8 @@ static void resume(struct peer *peer, const char *text)
     if (!hold_is_paused(peer))
         return;
     peer->pause_us = 0;
+    if (!peer->ours)
+        return; /* it is another gateway's meanwhile */
     actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area, "%s", text);
     if (peer->state != PEER_STATE_DISABLED) { /* what follows then is as always */
         peer->after.reason = REASON_LET_GO;

@@ -224,19 +224,27 @@ static void drop_kept(struct outbox *outbox, struct topic *topic)
     outbox->n_kept--;
 }
 
-void outbox_forget(struct outbox *outbox, const char *name)
+bool outbox_holds(const struct outbox *outbox, const char *name)
+{
+    struct topic *topic;
+
+    HASH_FIND(hh, outbox->topics, name, strlen(name), topic);
+    return topic && (topic->n_queued || topic->n_in_flight);
+}
+
+size_t outbox_forget(struct outbox *outbox, const char *name)
 {
     struct message *message, *next;
     struct topic *topic;
 
     HASH_FIND(hh, outbox->topics, name, strlen(name), topic);
     if (!topic)
-        return;
+        return 0;
     if (topic->kept) {
         drop_kept(outbox, topic);
         outbox_topic_rest(outbox, topic);
     }
-    size_t left = topic->n_queued; /* the topic itself may go with its last message */
+    size_t n = topic->n_queued, left = n; /* the topic itself may go with its last message */
     if (topic->queued_status) {
         discard_queued(outbox, topic->queued_status);
         left--;
@@ -248,6 +256,7 @@ void outbox_forget(struct outbox *outbox, const char *name)
             left--;
         }
     }
+    return n;
 }
 
 void outbox_open(struct outbox *outbox, unsigned window, unsigned window_qos0)

@@ -78,8 +78,10 @@ void outbox_set_limits(struct outbox *outbox, const struct outbox_limits *limits
  * the connection before is -EPERM. */
 MUST_CHECK
 int outbox_put(struct outbox *outbox, const struct outbox_put *put);
-/* Forgets what is queued or kept for a topic and is not in flight. */
-void outbox_forget(struct outbox *outbox, const char *topic);
+/* Forgets what is queued or kept for a topic and is not in flight; how much was queued. */
+size_t outbox_forget(struct outbox *outbox, const char *topic);
+/* Whether something for the topic is queued or in flight. */
+bool outbox_holds(const struct outbox *outbox, const char *topic);
 
 /* The broker is there; `window` unacknowledged QoS 1 messages (1 or more), `window_qos0` QoS 0
  * messages that are not yet written. */

@@ -60,6 +60,8 @@ static const char *const reason_names[] = {
     [REASON_PAUSED] = "paused",
     [REASON_LET_GO] = "let_go",
     [REASON_BOUND_ELSEWHERE] = "bound_elsewhere",
+    [REASON_HELD_ELSEWHERE] = "held_elsewhere",
+    [REASON_CLAIMING] = "claiming",
 };
 
 const char *peer_state_name(enum peer_state state)
@@ -207,6 +209,7 @@ void peer_done(struct peer *peer)
 
 void peer_start(struct peer *peer)
 {
+    claim_start(peer);
     if (!peer->ours) {
         claim_say(peer);
         return;
@@ -287,6 +290,10 @@ void peer_consider(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     char why[sizeof(peer->why)];
 
+    if (!peer->ours) {
+        claim_say(peer);
+        return;
+    }
     if (!peer_wants_link(peer)) {
         if (peer->state != PEER_STATE_DISABLED)
             contact_say_idle(peer);

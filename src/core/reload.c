@@ -234,6 +234,8 @@ static void commit_old(struct gateway *gateway, struct item *item)
     struct peer *peer = item->old;
 
     if (leaves(item)) {
+        if (item->fresh)
+            claim_inherit(item->fresh, peer);
         bool speaks = item->fresh && item->fresh->speaks;
         if (!item->settings)
             status_clear_device(peer);

@@ -528,3 +528,26 @@ void peer_services_changed(struct peer *peer)
     }
     resolve(peer);
 }
+
+void peer_let_go(struct peer *peer)
+{
+    ops_cancel_all(peer, "cancelled", "another gateway has the device now");
+    hold_cancel_all(peer, "cancelled", "another gateway has the device now");
+    peer->contact = false;
+    peer->hold_us = peer->away_us = 0;
+    switch (peer->state) {
+    case PEER_STATE_CONNECTING:
+    case PEER_STATE_RESOLVING:
+    case PEER_STATE_PAIRING:
+    case PEER_STATE_CONFIGURING:
+    case PEER_STATE_ONLINE:
+        peer_disconnect(peer, REASON_HELD_ELSEWHERE, false, false, "another gateway has it now");
+        break;
+    case PEER_STATE_DISCONNECTING: peer->after.failure = false; break;
+    case PEER_STATE_DISABLED:
+    case PEER_STATE_ABSENT:
+    case PEER_STATE_READY:
+    case PEER_STATE_BACKOFF:
+    case PEER_STATE_IDLE: peer_consider(peer); break;
+    }
+}

@@ -138,6 +138,8 @@ void peer_bind(struct peer *peer)
                                .connected = peer->candidate.connected,
                                .bonded = peer->candidate.bonded};
 
+    if (!peer->ours)
+        return; /* claim.c comes back to it */
     peer->candidate.device = 0;
     if (gateway_peer_of_address(gateway, &info.address)) {
         peer_consider(peer); /* another entry was faster */
@@ -154,9 +156,27 @@ void peer_bind(struct peer *peer)
     add_sighting(peer, &info);
 }
 
+void peer_remember(struct peer *peer, const struct bt_address *address)
+{
+    struct gateway *gateway = peer->gateway;
+    char text[BT_ADDRESS_TEXT_SIZE];
+
+    if (peer->bound || gateway_peer_of_address(gateway, address))
+        return;
+    peer->candidate.device = 0;
+    peer->address = *address;
+    gateway_add_address(gateway, peer);
+    peer->bound = true;
+    gateway_count_unbound(gateway);
+    gateway->bridge_dirty = true;
+    bt_address_format(address, text);
+    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s, as before", text);
+    peer_reconsider(peer);
+}
+
 void peer_offer(struct peer *peer, const struct device_info *info)
 {
-    if (!peer->settings->enabled || (!peer->bound && !peer->ours))
+    if (!peer->settings->enabled || (!peer->bound && !claim_may_become_ours(peer)))
         return;
     if (peer->bound) {
         if (!peer->settings->match.has_address_type ||

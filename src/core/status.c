@@ -35,8 +35,8 @@ static void put(struct gateway *gateway, const char *topic, const void *payload,
                              .status = retained,
                              .latest_only = retained};
 
-    /* while the broker is away nothing is kept: announce() says it all, as it is then */
-    if (gateway->broker_up)
+    /* before that nothing is kept: then all is said, as it is then */
+    if (greet_is_settled(gateway))
         gateway_put(gateway, &put);
 }
 
@@ -127,47 +127,51 @@ static void publish_link(struct peer *peer)
 
 void status_link(struct peer *peer)
 {
-    if (!peer->link_dirty || !peer->speaks)
+    if (!peer->speaks || (!peer->link_dirty && peer->availability_known))
+        return;
+    publish_availability(peer);
+    if (!peer->link_dirty)
         return;
     peer->link_dirty = false;
-    publish_availability(peer);
+    publish_link(peer);
+}
+
+void status_claim(struct peer *peer)
+{
+    peer->link_dirty = false;
     publish_link(peer);
 }
 
 void status_link_again(struct peer *peer)
 {
     peer->availability_known = false;
-    peer->link_dirty = true;
-    status_link(peer);
+    if (!peer->claim.said) /* else the claim was it, unless something changed since */
+        peer->link_dirty = true;
+    peer->gateway->links_dirty = true;
 }
 
 /* ---- what is no longer in the file ---- */
 
-/* also while the broker is away: nobody will say it again when it comes back */
-static void clear(struct gateway *gateway, const char *topic, bool is_status)
-{
-    struct outbox_put put = {
-        .topic = topic, .payload = "", .qos = 1, .retain = true, .status = is_status};
-
-    gateway_put(gateway, &put);
-}
-
 void status_clear_entry(struct peer *peer, const struct entry *entry)
 {
-    if (peer->speaks && entry->settings->retain && !entry->settings->n_messages)
-        clear(peer->gateway, entry->topic, false);
+    if (peer->ours && entry->settings->retain && !entry->settings->n_messages)
+        memory_leave(peer->gateway, peer->settings->id, entry->topic);
+}
+
+void status_gone(const struct peer *peer)
+{
+    if (peer->speaks)
+        put(peer->gateway, peer->topic_availability, "offline", strlen("offline"), true);
 }
 
 void status_clear_device(struct peer *peer)
 {
-    struct gateway *gateway = peer->gateway;
-
-    if (!peer->speaks)
+    if (!peer->ours)
         return;
-    put(gateway, peer->topic_availability, "offline", strlen("offline"), true);
-    gateway_pump(gateway); /* before it is replaced by the next one */
-    clear(gateway, peer->topic_availability, true);
-    clear(gateway, peer->topic_link, true);
+    status_gone(peer);
+    gateway_pump(peer->gateway); /* before it is replaced by the next one */
+    memory_leave(peer->gateway, peer->settings->id, peer->topic_availability);
+    memory_leave(peer->gateway, peer->settings->id, peer->topic_link);
     for (size_t i = 0; i < peer->n_entries; i++)
         status_clear_entry(peer, &peer->entries[i]);
 }
@@ -249,21 +253,41 @@ static void topics(struct json_writer *w, const struct peer *peer)
 {
     json_write_key(w, "topics");
     json_write_array_begin(w);
-    if (peer->ours) {
+    if (claim_lists_topics(peer)) {
         json_write_string(w, peer->topic_availability);
         json_write_string(w, peer->topic_link);
+        for (size_t i = 0; i < peer->n_entries; i++)
+            if (!peer->entries[i].settings->n_messages) /* these publish in its place */
+                json_write_string(w, peer->entries[i].topic);
     }
-    for (size_t i = 0; peer->ours && i < peer->n_entries; i++)
-        if (!peer->entries[i].settings->n_messages) /* these publish in its place */
-            json_write_string(w, peer->entries[i].topic);
+    memory_list_topics(peer->gateway, w, peer->settings->id);
     json_write_array_end(w);
+}
+
+/* not in the file any more; here until their topics are cleared */
+static void removed_devices(struct gateway *gateway, struct json_writer *w)
+{
+    const char *device;
+    size_t index = 0;
+
+    while ((device = memory_next_removed(gateway, &index))) {
+        json_write_object_begin(w);
+        key_string(w, "id", device);
+        json_write_key(w, "removed");
+        json_write_bool(w, true);
+        json_write_key(w, "topics");
+        json_write_array_begin(w);
+        memory_list_topics(gateway, w, device);
+        json_write_array_end(w);
+        json_write_object_end(w);
+    }
 }
 
 /* The gateway's memory on the broker: what it publishes, per device. */
 static void devices(struct gateway *gateway)
 {
     struct json_writer w = begin(gateway);
-    char address[BT_ADDRESS_TEXT_SIZE];
+    char address[BT_ADDRESS_TEXT_SIZE], match[MEMORY_HASH_SIZE];
 
     json_write_key(&w, "devices");
     json_write_array_begin(&w);
@@ -275,6 +299,11 @@ static void devices(struct gateway *gateway)
         key_string(&w, "id", peer->settings->id);
         key_string(&w, "name", peer->settings->name);
         key_string(&w, "address", peer->bound ? address : NULL);
+        if (!peer->settings->match.has_address &&
+            !bt_address_is_resolvable(&peer->address, peer->address_type)) {
+            memory_match_hash(&peer->settings->match, match, sizeof(match));
+            key_string(&w, "match", match); /* the address is good as long as this is the same */
+        }
         key_string(&w, "held_by", claim_held_by(peer));
         topics(&w, peer);
         json_write_key(&w, "characteristics");
@@ -284,6 +313,7 @@ static void devices(struct gateway *gateway)
         json_write_array_end(&w);
         json_write_object_end(&w);
     }
+    removed_devices(gateway, &w);
     json_write_array_end(&w);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_devices, true);
@@ -302,6 +332,7 @@ void status_online(struct gateway *gateway, bool online)
     /* what a device says of itself goes first, so that nothing shows live that is not */
     for (size_t i = 0; i < gateway->n_peers; i++)
         status_link(gateway->peers[i]);
+    gateway->greeting.online = online;
     put(gateway, gateway->topic_status, text, strlen(text), true);
 }
 
@@ -336,6 +367,7 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "queued_bytes", stats.queued_bytes);
     key_uint(&w, "dropped", stats.dropped);
     key_uint(&w, "thinned", stats.thinned);
+    key_uint(&w, "let_go", gateway->counts.let_go);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_health, false);
 }
@@ -343,7 +375,7 @@ void status_health(struct gateway *gateway)
 void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
                   const char *reason, const char *text)
 {
-    if (!gateway->broker_up)
+    if (!greet_is_settled(gateway))
         return; /* an event is news or nothing */
     struct json_writer w = begin(gateway);
     key_string(&w, "event", type);

@@ -11,7 +11,9 @@
  *   reload    a new version of the file
  *   renew     a peer whose settings change and whose link stays
  *   peer      one peripheral's state machine; only peer_enter_state() assigns a state
+ *   greet     the beginning of each connection to the broker
  *   claim     which gateway has a device
+ *   memory    what was published before this process, on the broker
  *   contact   peers that are not held all the time: when, and how long
  *   hold      what people ask of a link: connect, let go, pause
  *   ops       a peer's queue of GATT reads and writes, one at a time
@@ -153,6 +155,8 @@ enum reason {
     REASON_PAUSED,
     REASON_LET_GO,
     REASON_BOUND_ELSEWHERE, /* `gateway:` names another */
+    REASON_HELD_ELSEWHERE,
+    REASON_CLAIMING,
 };
 
 /* A peer's object at one adapter. */
@@ -221,6 +225,60 @@ struct gatt_op {
     uint8_t data[]; /* of a write */
 };
 
+/* Whose a device is; see claim.c. */
+enum claim_state {
+    CLAIM_STATE_BOUND,     /* `gateway:` names us; for ever */
+    CLAIM_STATE_FOREIGN,   /* `gateway:` names another one; for ever */
+    CLAIM_STATE_UNKNOWN,   /* the broker has not said; then we take it */
+    CLAIM_STATE_ELSEWHERE, /* another one has it, and is online; may last for ever */
+    CLAIM_STATE_FREE,      /* nobody has it; then we claim it */
+    CLAIM_STATE_CLAIMED,   /* ours is on its way to the broker and back */
+    CLAIM_STATE_STANDING,  /* it has come back; then it is ours */
+    CLAIM_STATE_OURS,      /* may last for ever */
+};
+
+struct claim {
+    enum claim_state state;
+    uint64_t due_us;                  /* of the state; TIME_NEVER */
+    char holder[SETTINGS_MAX_ID + 1]; /* who made the latest claim that was heard; "": nobody */
+    bool has_address;                 /* in that claim: who the peer is */
+    struct bt_address address;
+    bool said;        /* ours was published on this connection to the broker */
+    bool held_before; /* another gateway had it when the broker was lost */
+};
+
+/* Another gateway. */
+struct bridge {
+    char id[SETTINGS_MAX_ID + 1];
+    bool online;
+};
+#define BRIDGES_MAX 64
+
+enum greeting_step {
+    GREETING_STEP_NONE, /* no broker */
+    GREETING_STEP_READING,
+    GREETING_STEP_LISTENING,
+    GREETING_STEP_CLAIMING,
+    GREETING_STEP_DONE,
+};
+
+struct greeting {
+    enum greeting_step step;
+    unsigned n_awaited; /* subscriptions that are not acknowledged */
+    uint64_t due_us;    /* of the step; TIME_NEVER: the keepalive watches */
+    bool deaf;          /* what we publish does not come back */
+    bool online;        /* as we said last */
+};
+
+struct leftover;
+struct memory {
+    bool read;                  /* or given up */
+    bool check;                 /* something may be cleared now */
+    struct leftover *leftovers; /* owned; topics of what is no longer configured */
+    size_t n_leftovers, size;
+    size_t n_cleared; /* since the list was written last */
+};
+
 struct peer {
     struct gateway *gateway;                /* borrowed */
     uint32_t index;                         /* its place: how actions and answers name it */
@@ -236,6 +294,7 @@ struct peer {
     /* Whose it is; see claim.c. Of a peer that is not ours nothing is done and nothing said. */
     bool ours;   /* may be connected */
     bool speaks; /* its topics may be published, its commands are carried out */
+    struct claim claim;
 
     enum peer_state state;
     enum peer_state shown; /* to the outside */
@@ -398,6 +457,7 @@ struct gateway {
     bool sentence_dirty; /* what the service manager is told changed */
     char sentence[400];
     bool bridge_dirty; /* info or devices changed */
+    bool claims_due;   /* some claim is to be published */
     bool schedule;     /* somebody's chance to connect changed */
 
     struct peer **peers; /* owned, and each of them; in the file's order */
@@ -413,6 +473,11 @@ struct gateway {
     struct device_key *devices;    /* owned: objects of our peers by number */
     struct address_key *addresses; /* owned: bound peers by address */
     struct id_key *ids;            /* owned: peers by the file's id */
+
+    struct greeting greeting;
+    struct memory memory;
+    struct bridge bridges[BRIDGES_MAX];
+    size_t n_bridges;
 
     struct outbox *outbox; /* owned */
     struct dedup *dedup;   /* owned */
@@ -431,6 +496,7 @@ struct gateway {
         uint64_t notifications, reads, writes, malformed, commands, retained_commands,
             stale_answers, rejected, messages;
         uint64_t frames_dropped, frame_bytes_skipped, unknown_messages;
+        uint64_t let_go; /* values dropped because another gateway has the device */
     } counts;
 };
 
@@ -561,6 +627,9 @@ void peer_connect(struct peer *peer, const struct sighting *sighting, bool blind
 void peer_give_way(struct peer *peer); /* cancels a blind attempt */
 void peer_found(struct peer *peer);    /* heard while it is connected blindly */
 void peer_stop(struct peer *peer);
+void peer_let_go(struct peer *peer); /* another gateway has it */
+/* an entry without an address is this peer, whether it is heard or not */
+void peer_remember(struct peer *peer, const struct bt_address *address);
 /* Subscribes to what the entry names, while configuring; step_subscribed() is told. False: there is
  * nothing to do. */
 bool peer_subscribe(struct peer *peer, uint32_t entry);
@@ -587,11 +656,52 @@ struct sighting *peer_find_sighting(struct peer *peer, uint32_t device);
 void peer_forget_sighting(struct peer *peer, struct sighting *sighting);
 void peer_bind(struct peer *peer); /* the best candidate it is */
 
+/* greet.c */
+void greet_begin(struct gateway *gateway); /* the broker is there */
+void greet_end(struct gateway *gateway);   /* ... and gone */
+/* what the broker keeps is known, so something can be said */
+bool greet_is_settled(const struct gateway *gateway);
+void greet_own_status(struct gateway *gateway, bool online);         /* it came back */
+void greet_ask_links(struct gateway *gateway);                       /* all of them once more */
+bool greet_needs(const struct gateway *gateway, const char *filter); /* the subscription */
+void greet_subscribed(struct gateway *gateway, const struct event *event);
+void greet_timer(struct gateway *gateway);
+void greet_finish(struct gateway *gateway); /* `online`, once every claim is decided */
+
 /* claim.c */
 void claim_init(struct peer *peer);
+void claim_start(struct peer *peer);
+void claim_inherit(struct peer *peer, const struct peer *old); /* whose place it takes */
 void claim_say(struct peer *peer); /* the state and the words of a peer that is not ours */
 /* the gateway that has it, or NULL: we, or nobody */
 const char *claim_held_by(const struct peer *peer);
+bool claim_may_become_ours(const struct peer *peer); /* or is it already */
+bool claim_lists_topics(const struct peer *peer);    /* `devices` has to name them */
+bool claim_is_pending(const struct peer *peer);      /* ours, not yet decided */
+void claim_forget_all(struct gateway *gateway);      /* the broker will say them again */
+void claim_settled(struct peer *peer);               /* it has */
+void claim_broker_lost(struct peer *peer);
+void claim_stop(struct peer *peer);
+void claim_publish(struct gateway *gateway); /* those that are new; `devices` is out */
+/* false: it is no claim and no gateway's status */
+bool claim_message(struct gateway *gateway, const struct event *event);
+void claim_timer(struct peer *peer);
+
+/* memory.c */
+#define MEMORY_HASH_SIZE 17
+bool memory_message(struct gateway *gateway, const struct event *event); /* false: not ours */
+/* of what an entry without an address looks for */
+void memory_match_hash(const struct match_settings *match, char *buf, size_t size);
+/* a device's leftovers, into the array that is open */
+void memory_list_topics(const struct gateway *gateway, struct json_writer *w, const char *device);
+/* the next device that is not in the file and has leftovers, or NULL; *index starts at 0 */
+const char *memory_next_removed(const struct gateway *gateway, size_t *index);
+/* a topic that nothing is published to any more, or nothing retained: it is to be cleared */
+void memory_leave(struct gateway *gateway, const char *device, const char *topic);
+void memory_device_is_others(struct gateway *gateway, const char *device, size_t length);
+void memory_broker_lost(struct gateway *gateway);
+void memory_run(struct gateway *gateway); /* clears what may be cleared now */
+void memory_done(struct gateway *gateway);
 
 /* contact.c */
 void contact_start(struct peer *peer);
@@ -758,14 +868,16 @@ bool broker_memory(struct gateway *gateway, const struct event *event);
 
 /* status.c */
 char *status_topic(const struct settings *settings, const char *last); /* owned: bridge topics */
+void status_claim(struct peer *peer);        /* link, also of a peer that does not speak yet */
 void status_link(struct peer *peer);         /* availability and link, if they changed */
-void status_link_again(struct peer *peer);   /* both, whatever was said before */
+void status_link_again(struct peer *peer);   /* both, as soon as `devices` is out */
 void status_bridge(struct gateway *gateway); /* info and devices */
 void status_online(struct gateway *gateway, bool online);
 void status_health(struct gateway *gateway);
 /* nothing retained stays: of one topic, of all of a device that is no longer in the file */
 void status_clear_entry(struct peer *peer, const struct entry *entry);
 void status_clear_device(struct peer *peer);
+void status_gone(const struct peer *peer); /* available no more, as far as we are asked */
 /* the members that say what a reload did */
 void status_write_reload(struct json_writer *w, const struct gateway *gateway,
                          const struct reload_counts *counts);

@@ -120,6 +120,20 @@ static int on_acknowledge(sd_event_source *source, void *userdata)
 
     memcpy(tokens, house->tokens, n * sizeof(*tokens));
     house->n_tokens = 0;
+    /* the broker gives back the gateway's own status and links; one answer may add to the list */
+    struct house_message *m = house->echoed ? house->echoed->next : house->messages;
+    for (; m; m = m->next) {
+        size_t length = strlen(m->topic);
+        bool echo = (length > 12 && strcmp(m->topic + length - 12, "/status/link") == 0) ||
+                    strcmp(m->topic, "gatt2mqtt/bridge/house/status") == 0;
+        house->echoed = m;
+        if (echo)
+            handle(house, &(struct event){.type = EVENT_MESSAGE,
+                                          .message = {.topic = m->topic,
+                                                      .payload = m->payload,
+                                                      .length = strlen(m->payload),
+                                                      .qos = 1}});
+    }
     for (size_t i = 0; i < n; i++) {
         struct event event = {.type = EVENT_PUBLISHED};
         event.published.token = tokens[i];

@@ -45,6 +45,7 @@ struct house {
     uint64_t ahead_us; /* the gateway's clock, of the simulator's */
 
     struct house_message *messages, *last; /* owned; all that was published */
+    struct house_message *echoed;          /* borrowed; up to here the gateway has heard itself */
     struct house_message *mark;            /* what house_until() has seen; NULL: nothing */
     uint64_t tokens[256];                  /* to be acknowledged */
     size_t n_tokens;

@@ -15,6 +15,7 @@
  *   sim_link.c      Connect, Disconnect, resolving
  *   sim_gatt.c      subscriptions, notifications, reads, writes
  *   sim_broker.c    the broker, and the people who send commands
+ *   sim_retain.c    what the broker keeps and gives back
  *   sim_fault.c     what goes wrong, when, and when it ends
  *   sim_check.c     states, reasons, connects, time
  *   sim_stream.c    what was notified against what was published
@@ -30,6 +31,7 @@
 #define N_RADIOS      2
 #define N_CALLS_MAX   256
 #define N_FLIGHT_MAX  512
+#define N_FILTERS_MAX 64
 #define NOBODY        (-1)
 
 #define S_TO_US(s)   ((uint64_t)(s)*1000000)
@@ -222,6 +224,13 @@ struct sim_flight {
     size_t peer, entry, command;
 };
 
+/* A message or a SUBACK that the broker sends, or a message that it keeps. */
+struct sim_mail {
+    char *topic, *payload; /* owned */
+    size_t length;
+    bool retained, is_suback, ok;
+};
+
 struct sim_peer {
     enum peer_state state;
     enum reason reason;
@@ -288,7 +297,11 @@ struct sim {
     unsigned window, window_qos0, used, used_qos0;
     struct sim_flight flight[N_FLIGHT_MAX];
     size_t n_flight;
-    uint64_t last_ack_us;
+    uint64_t last_ack_us, last_mail_us;
+    char filters[N_FILTERS_MAX][48];
+    size_t n_filters;
+    struct sim_mail *mails, *retained; /* owned */
+    size_t n_mails, n_retained;
     bool said_online, said_devices, said_offline;
     uint64_t broker_up_us;
     struct sim_command *commands; /* owned */
@@ -386,6 +399,16 @@ void sim_command(struct sim *sim);
 void sim_resume_all(struct sim *sim);                        /* nobody is paused any more */
 void sim_commands_check(struct sim *sim, uint64_t until_us); /* those before are answered */
 void sim_commands_done(struct sim *sim);
+
+/* sim_retain.c */
+bool sim_is_subscribed(const struct sim *sim, const char *topic);
+void sim_subscribe_topic(struct sim *sim, const char *filter);
+void sim_unsubscribe_topic(struct sim *sim, const char *filter);
+void sim_retain(struct sim *sim, const char *topic, const void *payload, size_t length);
+void sim_echo(struct sim *sim, const char *topic, const void *payload, size_t length);
+void sim_forget_retained(struct sim *sim); /* a broker that starts anew */
+void sim_retain_connection_lost(struct sim *sim);
+void sim_retain_done(struct sim *sim);
 
 /* sim_fault.c */
 void sim_fault_start(struct sim *sim);

@@ -4,6 +4,8 @@
  */
 #include "sim.h"
 
+#include "core/topic.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,8 @@ void sim_broker_up(struct sim *sim)
 
     if (sim->broker_up)
         return;
+    if (sim_chance(sim, 30))
+        sim_forget_retained(sim);
     sim->broker_up = true;
     sim->frozen = false;
     sim->connection++;
@@ -56,6 +60,8 @@ void sim_broker_down(struct sim *sim)
             sim->commands[sim->flight[i].command].replays++;
     sim->n_flight = 0;
     sim->used = sim->used_qos0 = 0;
+    sim_retain_connection_lost(sim);
+    sim_retain(sim, "g/bridge/gw/status", "offline", 7); /* the will */
     sim_stream_broken(sim);
     sim_emit(sim, &event);
 }
@@ -143,7 +149,7 @@ static void bridge(struct sim *sim, const char *last, const struct action *actio
     if (online && sim->stopping)
         sim_fail(sim, "`online` after the stop");
     sim->said_online |= online;
-    sim->said_offline |= !online;
+    sim->said_offline = !online;
 }
 
 static void result(struct sim *sim, const struct action *action, struct sim_flight *message)
@@ -170,6 +176,13 @@ static void result(struct sim *sim, const struct action *action, struct sim_flig
     message->command = index;
 }
 
+/* only who holds a device publishes its topics; the link is how it is claimed */
+static void check_speaks(struct sim *sim, size_t peer, const char *topic)
+{
+    if (!sim->gateway->peers[peer]->speaks)
+        sim_fail(sim, "published on %s without holding the device", topic);
+}
+
 static void classify(struct sim *sim, const struct action *action, struct sim_flight *message)
 {
     const char *topic = action->publish.topic, *rest;
@@ -187,16 +200,20 @@ static void classify(struct sim *sim, const struct action *action, struct sim_fl
         sim_fail(sim, "published on %s", topic);
         return;
     }
+    if (!sim->said_devices)
+        sim_fail(sim, "%s is published before the list that has it", topic);
     if (strcmp(rest, "/status/availability") == 0) {
         message->kind = MESSAGE_STATUS;
         sim->peers[message->peer].availability_handed = true;
         sim->peers[message->peer].availability = action->publish.length == 6;
+        check_speaks(sim, message->peer, topic);
     } else if (strcmp(rest, "/status/link") == 0) {
         message->kind = MESSAGE_STATUS;
     } else if (strlen(rest) > 7 && strcmp(rest + strlen(rest) - 7, "/result") == 0) {
         result(sim, action, message);
     } else if (number_after(rest + 1, 'e', N_ENTRIES_MAX, &message->entry, &rest) && !*rest) {
         message->kind = MESSAGE_VALUE;
+        check_speaks(sim, message->peer, topic);
         sim_stream_handed(sim, message->peer, message->entry, action);
     } else {
         sim_fail(sim, "published on %s", topic);
@@ -218,18 +235,15 @@ static void publish(struct sim *sim, const struct action *action)
     }
     classify(sim, action, &message);
     sim->flight[sim->n_flight++] = message;
+    /* how gateways know of each other; the rest is sim_stream's */
+    const char *topic = action->publish.topic;
+    if (topic_matches("g/+/status/link", topic) || topic_matches("g/bridge/+/status", topic) ||
+        topic_matches("g/bridge/+/devices", topic)) {
+        sim_retain(sim, topic, action->publish.payload, action->publish.length);
+        sim_echo(sim, topic, action->publish.payload, action->publish.length);
+    }
     if (!sim->frozen)
         plan_ack(sim, message.token);
-}
-
-static void subscribed(struct sim *sim, uint64_t connection, uint64_t ok)
-{
-    struct event event = {
-        .type = EVENT_TOPIC_SUBSCRIBED,
-        .topic_subscribed = {.filter = "g/d0/+/set", .ok = ok, .code = ok ? 1 : 0x87}};
-
-    if (connection == sim->connection)
-        sim_emit(sim, &event);
 }
 
 void sim_broker_action(struct sim *sim, const struct action *action)
@@ -237,8 +251,9 @@ void sim_broker_action(struct sim *sim, const struct action *action)
     if (action->type == ACTION_PUBLISH)
         publish(sim, action);
     else if (action->type == ACTION_TOPIC_SUBSCRIBE)
-        sim_schedule(sim, sim_between(sim, 1000, 50000), subscribed, sim->connection,
-                     !sim_chance(sim, 1));
+        sim_subscribe_topic(sim, action->topic.filter);
+    else if (action->type == ACTION_TOPIC_UNSUBSCRIBE)
+        sim_unsubscribe_topic(sim, action->topic.filter);
 }
 
 /* ---- commands ---- */
@@ -337,10 +352,16 @@ static void request(struct sim *sim)
     }
 }
 
-void sim_resume_all(struct sim *sim)
+static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
 {
     char payload[64];
 
+    if (connection != sim->connection || sim->stopping)
+        return;
+    if (!sim_is_subscribed(sim, "g/bridge/gw/request/resume")) { /* people wait for `online` */
+        sim_schedule(sim, S_TO_US(1), resume_all, connection, 0);
+        return;
+    }
     for (size_t i = 0; i < sim->n_devices && !sim->failed; i++) {
         uint32_t index = new_command(sim);
         snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\"}", i);
@@ -355,6 +376,11 @@ void sim_resume_all(struct sim *sim)
     }
 }
 
+void sim_resume_all(struct sim *sim)
+{
+    resume_all(sim, sim->connection, 0);
+}
+
 void sim_command(struct sim *sim)
 {
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
@@ -364,7 +390,8 @@ void sim_command(struct sim *sim)
     if (!sim->broker_up)
         return;
     if (sim_chance(sim, 50)) {
-        request(sim);
+        if (sim_is_subscribed(sim, "g/bridge/gw/request/read"))
+            request(sim);
         return;
     }
     uint32_t index = new_command(sim);
@@ -386,8 +413,11 @@ void sim_command(struct sim *sim)
                                       .retained = retained,
                                       .correlation = &index,
                                       .correlation_length = sizeof(index)}};
-    if (retained || nowhere)
+    bool deaf = !sim_is_subscribed(sim, topic);
+    if (retained || nowhere || deaf)
         sim->commands[index].state = ANSWERED; /* and never carried out */
+    if (deaf && !nowhere)
+        return;
     if (retained)
         sim->commands[index].n_writes = 1;
     sim_trace(sim, "command %u: %s %s%s", index, topic, payload, retained ? " (retained)" : "");
@@ -414,7 +444,8 @@ void sim_commands_done(struct sim *sim)
         if (!sim->said_offline)
             sim_fail(sim, "stopped without saying `offline`");
         for (size_t i = 0; i < sim->n_devices; i++)
-            if (!sim->peers[i].availability_handed || sim->peers[i].availability)
+            if (sim->gateway->peers[i]->speaks &&
+                (!sim->peers[i].availability_handed || sim->peers[i].availability))
                 sim_fail(sim, "d%zu is said to be available after the stop", i);
     }
 }

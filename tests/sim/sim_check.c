@@ -179,6 +179,7 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     if (peer->state == PEER_STATE_BACKOFF) /* tells of the last failure */
         return peer->retry_us + SLACK_US > sim->now.mono_us;
     switch ((int)peer->reason) {
+    case REASON_CLAIMING: return !peer->ours;
     case REASON_STARTING: return !sim->bluez_told;
     case REASON_DISABLED: return !sim->settings.devices[i].enabled;
     case REASON_NO_BUS:
@@ -367,7 +368,7 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
     if (peer->n_ops > OPS_MAX)
         sim_fail(sim, "d%zu has %zu operations waiting", i, peer->n_ops);
     /* with room in the window nothing of it can be waiting */
-    if (sim->broker_up && !sim->reordering && sim->used < sim->window &&
+    if (peer->speaks && !sim->reordering && sim->used < sim->window &&
         (!seen->availability_handed || seen->availability != (peer->state == PEER_STATE_ONLINE)))
         sim_fail(sim, "d%zu is %s, and its availability says otherwise", i,
                  peer_state_name(peer->state));
@@ -454,6 +455,17 @@ static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
            (!slow_too && peer->retry_slow && peer->retry_us > sim->now.mono_us - S_TO_US(60));
 }
 
+/* also a link that the peer does not use: it takes its place, too */
+static bool is_linked(const struct sim *sim, size_t i)
+{
+    const struct peer *peer = sim->gateway->peers[i];
+    bool linked = peer->link_up;
+
+    for (size_t j = 0; j < MAX_ADAPTERS; j++)
+        linked |= peer->sightings[j].device && peer->sightings[j].connected;
+    return linked;
+}
+
 static void check_complete(struct sim *sim, size_t i)
 {
     const struct device_settings *settings = &sim->settings.devices[i];
@@ -487,7 +499,7 @@ void sim_check_recovered(struct sim *sim, bool slow_too)
         return;
     for (size_t i = 0; i < sim->n_devices; i++) {
         if (is_excused(sim, i, slow_too)) {
-            links += sim->gateway->peers[i]->link_up;
+            links += is_linked(sim, i);
             continue;
         }
         if (sim->settings.devices[i].adapter)
@@ -507,6 +519,10 @@ void sim_check_recovered(struct sim *sim, bool slow_too)
                  (double)(sim->now.mono_us - sim->quiet_us) / 1e6, missing,
                  peer_state_name(peer->state), peer->why);
     }
+    for (size_t i = 0; i < sim->n_devices; i++)
+        if (!sim->gateway->peers[i]->speaks || !sim->said_online)
+            sim_fail(sim, "%.0f s after the last fault nothing is said of d%zu",
+                     (double)(sim->now.mono_us - sim->quiet_us) / 1e6, i);
     sim_commands_check(sim, sim->quiet_us);
     sim_stream_check_empty(sim);
 }

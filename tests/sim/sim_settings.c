@@ -140,6 +140,7 @@ static void make_device_settings(struct sim *sim, size_t i)
     snprintf(id, sizeof(id), "d%zu", i);
     *settings = (struct device_settings){
         .id = strdup(id),
+        .gateway = sim_chance(sim, 50) ? strdup("gw") : NULL,
         .enabled = !sim_chance(sim, 8),
         .reconnect_min_ms = sim_chance(sim, 70) ? 250 : sim_spread(sim, 100, 5000),
         .reconnect_max_ms = sim_chance(sim, 70) ? 60000 : sim_spread(sim, 5000, 60000),

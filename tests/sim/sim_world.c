@@ -311,6 +311,7 @@ static void done(struct sim *sim)
     sim->gateway = NULL;
     actions_done(&sim->actions);
     sim_stream_done(sim);
+    sim_retain_done(sim);
     sim_settings_done(sim);
     free(sim->commands);
     free(sim->jobs);

@@ -1,6 +1,8 @@
 /* A scripted world around the core; see helper_world.h. */
 #include "helper_world.h"
 
+#include "core/topic.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +50,7 @@ static void device(struct device_settings *settings, size_t index)
     snprintf(id, sizeof(id), "d%zu", index);
     *settings = (struct device_settings){
         .id = strdup(id),
+        .gateway = strdup("gw"), /* no question whose it is */
         .enabled = true,
         .match = {.has_address = true, .address = {{0xc0, 0, 0, 0, 0, (uint8_t)index}}},
         .reconnect_min_ms = 250,
@@ -99,6 +102,14 @@ void world_start(struct world *world)
     world_event(world, &event);
 }
 
+static void drop_mails(struct world *world)
+{
+    for (; world->n_mails; world->n_mails--) {
+        free(world->mails[world->n_mails - 1].topic);
+        free(world->mails[world->n_mails - 1].payload);
+    }
+}
+
 void world_clear(struct world *world)
 {
     for (size_t i = 0; i < world->n_owned; i++)
@@ -122,6 +133,7 @@ static void forget(struct settings *settings)
 struct world *world_free(struct world *world)
 {
     world_clear(world);
+    drop_mails(world);
     gateway_free(world->gateway);
     actions_done(&world->actions);
     forget(&world->settings);
@@ -140,6 +152,109 @@ static char *keep(struct world *world, const void *data, size_t length)
     assert_true(world->n_owned < ARRAY_SIZE(world->owned));
     world->owned[world->n_owned++] = copy;
     return copy;
+}
+
+/* The broker gives back what is published on the topics by which gateways know of each other, and
+ * keeps it. */
+static bool is_echoed(const struct world *world, const char *topic)
+{
+    if (world->deaf ||
+        !(topic_matches("g/bridge/+/status", topic) || topic_matches("g/bridge/+/devices", topic) ||
+          topic_matches("g/+/status/link", topic)))
+        return false;
+    for (size_t i = 0; i < world->n_filters; i++)
+        if (topic_matches(world->filters[i], topic))
+            return true;
+    return false;
+}
+
+static void retain(struct world *world, const char *topic, const void *payload, size_t length)
+{
+    struct retained *free_one = NULL, *found = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(world->retained); i++) {
+        struct retained *each = &world->retained[i];
+        if (*each->topic && strcmp(each->topic, topic) == 0)
+            found = each;
+        else if (!*each->topic && !free_one)
+            free_one = each;
+    }
+    if (!found)
+        found = free_one;
+    assert_non_null(found);
+    assert_true(length < sizeof(found->payload));
+    snprintf(found->topic, sizeof(found->topic), "%s", length ? topic : "");
+    if (length)
+        memcpy(found->payload, payload, length);
+    found->payload[length] = '\0';
+}
+
+const char *world_retained(const struct world *world, const char *topic)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(world->retained); i++)
+        if (strcmp(world->retained[i].topic, topic) == 0)
+            return world->retained[i].payload;
+    return NULL;
+}
+
+void world_retain(struct world *world, const char *topic, const char *payload)
+{
+    retain(world, topic, payload, strlen(payload));
+}
+
+/* on its way to the gateway; in order */
+static void deliver_later(struct world *world, const char *topic, const char *payload,
+                          bool retained)
+{
+    assert_true(world->n_mails < ARRAY_SIZE(world->mails));
+    struct mail *mail = &world->mails[world->n_mails++];
+    mail->topic = strdup(topic);
+    mail->payload = strdup(payload);
+    mail->retained = retained;
+}
+
+static void deliver(struct world *world)
+{
+    while (world->n_mails) {
+        struct mail mail = world->mails[0];
+        memmove(&world->mails[0], &world->mails[1], --world->n_mails * sizeof(mail));
+        world_message(world, mail.topic, mail.payload, mail.retained);
+        free(mail.topic);
+        free(mail.payload);
+    }
+}
+
+static void subscribed(struct world *world, const char *filter)
+{
+    assert_true(world->n_filters < ARRAY_SIZE(world->filters));
+    snprintf(world->filters[world->n_filters++], sizeof(world->filters[0]), "%s", filter);
+    for (size_t i = 0; i < ARRAY_SIZE(world->retained); i++)
+        if (*world->retained[i].topic && topic_matches(filter, world->retained[i].topic) &&
+            is_echoed(world, world->retained[i].topic))
+            deliver_later(world, world->retained[i].topic, world->retained[i].payload, true);
+}
+
+static void unsubscribed(struct world *world, const char *filter)
+{
+    for (size_t i = world->n_filters; i-- > 0;)
+        if (strcmp(world->filters[i], filter) == 0)
+            memmove(world->filters[i], world->filters[--world->n_filters],
+                    sizeof(world->filters[0]));
+}
+
+/* what the broker does about an action */
+static void broker(struct world *world, const struct action *action)
+{
+    if (action->type == ACTION_TOPIC_SUBSCRIBE)
+        subscribed(world, action->topic.filter);
+    else if (action->type == ACTION_TOPIC_UNSUBSCRIBE)
+        unsubscribed(world, action->topic.filter);
+    if (action->type != ACTION_PUBLISH)
+        return;
+    if (action->publish.retain)
+        retain(world, action->publish.topic, action->publish.payload, action->publish.length);
+    if (is_echoed(world, action->publish.topic))
+        deliver_later(world, action->publish.topic, action->publish.payload, false);
 }
 
 static void record(struct world *world, const struct action *action)
@@ -175,10 +290,12 @@ struct reaction {
 /* what is done with the actions while what they point to is there */
 static void execute(struct world *world, struct reaction *reaction)
 {
+    world->depth++;
     assert_false(world->actions.failed);
     for (size_t i = 0; i < world->actions.n; i++) {
         const struct action *action = &world->actions.list[i];
         record(world, action);
+        broker(world, &world->seen[world->n_seen - 1]);
         if (action->type == ACTION_PUBLISH && reaction->n < ARRAY_SIZE(reaction->tokens))
             reaction->tokens[reaction->n++] = action->publish.token;
         if ((action->type == ACTION_SCAN_START || action->type == ACTION_SCAN_STOP) &&
@@ -204,6 +321,8 @@ static void answer(struct world *world, const struct reaction *reaction)
                              .published = {.token = reaction->tokens[i], .ok = true}};
         world_event(world, &done);
     }
+    if (--world->depth == 0)
+        deliver(world);
 }
 
 void world_event(struct world *world, const struct event *event)
@@ -459,6 +578,8 @@ void world_broker_down(struct world *world)
     struct event event = {.type = EVENT_BROKER_DOWN,
                           .broker_down = {.reason = "lost", .was_up = true}};
 
+    world->n_filters = 0;
+    drop_mails(world);
     world_event(world, &event);
 }
 

@@ -13,6 +13,11 @@ struct seen_action {
 
 #define WORLD_MAX_PUBLISHED 4096
 
+struct retained {
+    char topic[64]; /* "": none */
+    char payload[8192];
+};
+
 struct world {
     struct settings settings;
     struct settings *reloaded; /* owned: used instead of those, also after a reload */
@@ -26,6 +31,16 @@ struct world {
     bool acknowledge; /* the broker acknowledges at once */
     bool mute_scan;   /* starting and stopping a scan is not answered */
     bool quit;
+    bool deaf; /* the broker gives nothing back */
+    char filters[64][64];
+    size_t n_filters;
+    struct retained retained[64];
+    struct mail {
+        char *topic, *payload; /* owned */
+        bool retained;
+    } mails[256];
+    size_t n_mails;
+    unsigned depth; /* of world_event() */
 };
 
 /* devices d0, d1, ... with addresses C0:00:00:00:00:0<i>, each with a subscribed `level` (2A19),
@@ -72,7 +87,11 @@ void world_online(struct world *world, size_t peer);
 void world_connected(struct world *world, size_t peer);
 
 /* ---- the broker ---- */
+/* It keeps what is retained, and gives back what gateways have to hear of themselves and of each
+ * other, to those who subscribed. */
 void world_broker_up(struct world *world);
+const char *world_retained(const struct world *world, const char *topic);       /* or NULL */
+void world_retain(struct world *world, const char *topic, const char *payload); /* "": none */
 void world_broker_down(struct world *world);
 void world_message(struct world *world, const char *topic, const char *payload, bool retained);
 
