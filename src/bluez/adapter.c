@@ -24,6 +24,11 @@ static int take(void *userdata, const char *key, const char *type, sd_bus_messag
         r = props_bool(m, type, &info->powered);
         if (!info->powered) /* BlueZ ends every discovery session then */
             taking->adapter->scanning = false;
+    } else if (strcmp(key, "PowerState") == 0) { /* from BlueZ 5.66 on */
+        const char *state;
+        r = props_string(m, type, &state);
+        if (r > 0)
+            info->blocked = strcmp(state, "off-blocked") == 0;
     } else if (strcmp(key, "Discovering") == 0) {
         r = props_bool(m, type, &info->discovering);
     } else if (strcmp(key, "Address") == 0) {
@@ -49,6 +54,7 @@ void bluez_adapter_tell(struct bluez *bluez, struct adapter *adapter)
 
     event.adapter_info = adapter->info;
     event.adapter_info.discovering |= bluez_monitor_is_active(adapter->monitor);
+    event.adapter_info.links = adapter_count_connected(adapter);
     bluez_emit(bluez, &event);
 }
 

@@ -206,6 +206,7 @@ static void tell_link(struct bluez *bluez, struct device *device)
     };
 
     event.link.connected = device->info.connected;
+    event.link.links = adapter_count_connected(device->adapter);
     bluez_emit(bluez, &event);
 }
 

@@ -400,6 +400,16 @@ void registry_clear(struct registry *registry)
     registry->n_refused = 0;
 }
 
+size_t adapter_count_connected(const struct adapter *adapter)
+{
+    const struct device *device;
+    size_t n = 0;
+
+    DL_FOREACH (adapter->devices, device)
+        n += device->info.connected;
+    return n;
+}
+
 void device_touch(struct device *device)
 {
     struct adapter *adapter = device->adapter;

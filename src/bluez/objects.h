@@ -122,6 +122,7 @@ void registry_remove_service(struct registry *registry, struct service *service)
 void registry_remove_characteristic(struct registry *registry,
                                     struct characteristic *characteristic);
 
+size_t adapter_count_connected(const struct adapter *adapter); /* devices that are */
 /* It was heard just now: the last to be pushed out. */
 void device_touch(struct device *device);
 /* The device that may be pushed out for another, or NULL: not connected, paired or kept. */

@@ -65,6 +65,8 @@ static int on_device_added(struct bluez *bluez, const char *path, sd_bus_message
     } else {
         /* its first advertisement comes with the object */
         bluez_device_tell(bluez, device, device->info.rssi != RSSI_UNKNOWN);
+        if (device->info.connected)
+            bluez_adapter_tell(bluez, device->adapter);
     }
     return r < 0 ? r : 1;
 }

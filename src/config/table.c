@@ -133,8 +133,8 @@ static const struct key_word scan_words[] = {
 };
 static const struct key_word reset_words[] = {
     {"never", RESET_POLICY_NEVER, false},
-    {"when_alone", RESET_POLICY_WHEN_ALONE, true},
-    {"always", RESET_POLICY_ALWAYS, true},
+    {"when_alone", RESET_POLICY_WHEN_ALONE, false},
+    {"always", RESET_POLICY_ALWAYS, false},
 };
 
 static const struct key bluetooth_keys[] = {
@@ -169,7 +169,9 @@ static const struct key bluetooth_keys[] = {
      WORDS(reset_words),
      .fallback = "never",
      AT(struct settings, bluetooth.reset),
-     .help = "may a hung adapter be switched off and on"},
+     .help =
+         "may a hung adapter be switched off and on: never, when no other program has connections "
+         "there (when_alone), always"},
 };
 
 /* ---- the file ---- */

@@ -52,7 +52,7 @@ bool adapter_serves(const struct peer *peer, const struct adapter *adapter)
 
 bool adapter_works(const struct adapter *adapter)
 {
-    return adapter->id && adapter->used && adapter->powered;
+    return adapter->id && adapter->used && adapter->powered && !adapter->recover;
 }
 
 /* "hci2" before "hci10" */
@@ -74,7 +74,7 @@ static const struct adapter *automatic(const struct gateway *gateway)
 
         if (!adapter->id)
             continue;
-        if (adapter->chosen && adapter->powered)
+        if (adapter->chosen && (adapter->powered || adapter->recover))
             return adapter;
         if (!best || (adapter->powered && !best->powered) ||
             (adapter->powered == best->powered && compare_names(adapter->name, best->name) < 0))
@@ -97,11 +97,11 @@ void adapter_choose(struct gateway *gateway)
         adapter->chosen = is_auto ? adapter == one : is_listed(gateway, adapter);
         adapter->used = adapter->chosen || is_named(gateway, adapter);
         if (adapter->used && !used)
-            actions_log(gateway->actions, LOG_LEVEL_INFO, "adapter", "using %s", adapter->name);
+            status_adapter_event(gateway, adapter, LOG_LEVEL_INFO, "adapter_used", "is used");
     }
 }
 
-static void reconsider_all(struct gateway *gateway)
+void adapter_reconsider(struct gateway *gateway)
 {
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(gateway->peers[i]);
@@ -118,7 +118,7 @@ void adapter_choose_again(struct gateway *gateway)
             peer_disconnect(peer, REASON_NO_ADAPTER, false, false,
                             "its adapter is not used any more");
     }
-    reconsider_all(gateway);
+    adapter_reconsider(gateway);
 }
 
 /* ---- coming, changing, going ---- */
@@ -161,18 +161,41 @@ static void excuse_peers(struct gateway *gateway, uint32_t id)
     }
 }
 
-static void power_changed(struct gateway *gateway, struct adapter *adapter, bool powered)
+static void switched_off(struct gateway *gateway, struct adapter *adapter)
 {
-    if (adapter->powered && !powered) {
-        forget_heard(gateway, adapter->id);
-        excuse_peers(gateway, adapter->id);
-        scan_forget(adapter); /* discovery sessions do not survive a power off */
-        adapter->scan_failures = 0;
-        adapter->scan_retry_us = 0;
-    }
-    if (powered) /* from now on who switches it off means it */
+    forget_heard(gateway, adapter->id);
+    excuse_peers(gateway, adapter->id);
+    scan_forget(adapter); /* discovery sessions do not survive a power off */
+    adapter->scan_retry_us = 0;
+    if (adapter->recover)
+        return; /* by us */
+    adapter->scan_failures = 0;
+    if (adapter->used)
+        status_adapter_event(gateway, adapter, LOG_LEVEL_WARNING, "adapter_off",
+                             "was switched off; waiting until somebody switches it on");
+}
+
+static void power_changed(struct gateway *gateway, struct adapter *adapter,
+                          const struct adapter_info *info)
+{
+    bool was_on = adapter->powered;
+
+    adapter->powered = info->powered;
+    if (was_on && !info->powered)
+        switched_off(gateway, adapter);
+    if (!was_on && info->powered && adapter->used && !adapter->recover)
+        status_adapter_event(gateway, adapter, LOG_LEVEL_INFO, "adapter_on", "is on");
+    if (info->powered) /* from now on who switches it off means it */
         adapter->blocked = adapter->power_wanted = false;
-    adapter->powered = powered;
+    if (info->blocked != adapter->told_blocked) {
+        adapter->told_blocked = adapter->blocked = info->blocked;
+        adapter->power_retry_us = 0;
+        if (info->blocked && adapter->used)
+            status_adapter_event(gateway, adapter, LOG_LEVEL_WARNING, "adapter_blocked",
+                                 "is blocked by rfkill (try: rfkill unblock bluetooth)");
+    }
+    if (was_on != info->powered)
+        recover_powered(gateway, adapter);
 }
 
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
@@ -191,13 +214,14 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
                  !bt_address_equal(&adapter->address, &info->address);
     adapter->address = info->address;
     snprintf(adapter->name, sizeof(adapter->name), "%s", info->name ? info->name : "");
-    power_changed(gateway, adapter, info->powered);
+    adapter->links = info->links;
+    power_changed(gateway, adapter, info);
     scan_discovering(gateway, adapter, info->discovering);
     adapter_choose(gateway);
     gateway->schedule = true;
     /* scanning goes on and off with every Connect, and `info` does not show it */
     gateway->bridge_dirty |= shown;
-    reconsider_all(gateway);
+    adapter_reconsider(gateway);
 }
 
 static void forget_objects(struct peer *peer, uint32_t adapter)
@@ -224,11 +248,11 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
 
     if (!adapter)
         return;
-    actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "%s is gone", adapter->name);
+    status_adapter_event(gateway, adapter, LOG_LEVEL_WARNING, "adapter_gone", "is gone");
     forget_adapter(gateway, adapter);
     excuse_peers(gateway, id);
     adapter_choose(gateway);
-    reconsider_all(gateway);
+    adapter_reconsider(gateway);
     gateway->schedule = gateway->bridge_dirty = true;
 }
 
@@ -240,19 +264,27 @@ void adapter_all_gone(struct gateway *gateway)
 
 /* ---- power ---- */
 
-static void power(struct gateway *gateway, struct adapter *adapter)
+void adapter_power(struct gateway *gateway, struct adapter *adapter, bool on)
 {
-    if (adapter->powered || !adapter->power_wanted)
+    struct action *action = actions_add(gateway->actions, ACTION_POWER);
+
+    adapter->power_op = gateway_next_op(gateway);
+    action->op = (struct op){.peer = NO_PEER, .id = adapter->power_op};
+    action->adapter = adapter->id;
+    action->power.on = on;
+}
+
+static void power_on(struct gateway *gateway, struct adapter *adapter)
+{
+    if (adapter->powered || !adapter->power_wanted || adapter->recover || adapter->told_blocked)
         return;
     if (adapter->power_retry_us > gateway->now.mono_us) {
         gateway_arm(gateway, adapter->power_retry_us);
         return;
     }
-    struct action *action = actions_add(gateway->actions, ACTION_POWER);
-    action->op = (struct op){.peer = NO_PEER, .id = gateway_next_op(gateway)};
-    action->adapter = adapter->id;
-    action->power.on = true;
-    adapter->power_retry_us = gateway_in(gateway, POWER_RETRY_MS);
+    adapter_power(gateway, adapter, true);
+    adapter->power_retry_us =
+        gateway_in(gateway, adapter->blocked ? POWER_BLOCKED_MS : POWER_RETRY_MS);
     gateway_arm(gateway, adapter->power_retry_us);
 }
 
@@ -260,16 +292,22 @@ void adapter_power_result(struct gateway *gateway, const struct event *event)
 {
     struct adapter *adapter = adapter_find(gateway, event->adapter);
 
-    if (!adapter || event->result.status == BT_STATUS_OK)
+    if (!adapter || event->op.id != adapter->power_op || event->result.status == BT_STATUS_OK)
         return;
+    const char *text = event->result.text ? event->result.text : "failed";
     bool blocked = event->result.status == BT_STATUS_BLOCKED;
-    if (blocked != adapter->blocked || !blocked)
-        actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter", "cannot switch %s on: %s%s",
-                    adapter->name, event->result.text ? event->result.text : "failed",
-                    blocked ? " (try: rfkill unblock bluetooth)" : "");
+    if (adapter->recover)
+        recover_power_failed(gateway, adapter, text);
+    else if (blocked != adapter->blocked || !blocked)
+        status_adapter_event(
+            gateway, adapter, LOG_LEVEL_WARNING, blocked ? "adapter_blocked" : "adapter_off",
+            "cannot be switched on: %s%s", text, blocked ? " (try: rfkill unblock bluetooth)" : "");
+    if (adapter->powered)
+        return;
     adapter->blocked = blocked;
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        peer_reconsider(gateway->peers[i]);
+    if (blocked)
+        adapter->power_retry_us = gateway_in(gateway, POWER_BLOCKED_MS);
+    adapter_reconsider(gateway);
 }
 
 /* ---- all of it ---- */
@@ -283,15 +321,15 @@ void adapter_schedule(struct gateway *gateway)
 
         if (!adapter->id)
             continue;
-        if (!adapter->used) {
+        if (adapter->used || adapter->recoveries) /* also one that we have switched off */
+            power_on(gateway, adapter);
+        if (adapter_works(adapter)) {
+            connector_next(gateway, adapter);
+            scan_schedule(gateway, adapter);
+        } else if (!adapter->used) {
             scan_pause(gateway, adapter); /* one that was used until the file changed */
-            continue;
         }
-        power(gateway, adapter);
-        if (!adapter_works(adapter))
-            continue;
-        connector_next(gateway, adapter);
-        scan_schedule(gateway, adapter);
+        recover_watch(gateway, adapter);
     }
     /* what the others wait for may be something else now */
     for (size_t i = 0; i < gateway->n_peers; i++)
@@ -302,9 +340,24 @@ void adapter_schedule(struct gateway *gateway)
 void adapter_timer(struct gateway *gateway)
 {
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        if (gateway->adapters[i].id)
+        if (gateway->adapters[i].id) {
             scan_timer(gateway, &gateway->adapters[i]);
+            recover_timer(gateway, &gateway->adapters[i]);
+        }
     gateway->schedule = true; /* arms the retries of power, scan and blind attempts */
+}
+
+void adapter_stop(struct gateway *gateway)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        struct adapter *adapter = &gateway->adapters[i];
+
+        if (adapter->id && adapter->scan != SCAN_STATE_OFF)
+            actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = adapter->id;
+        if (adapter->id && adapter->recover)
+            adapter_power(gateway, adapter, true);
+        adapter->recover = RECOVER_STATE_NONE;
+    }
 }
 
 /* ---- what is wrong ---- */
@@ -330,6 +383,10 @@ enum reason adapter_bluez_trouble(const struct gateway *gateway, char *why, size
 
 static enum reason trouble_of(const struct adapter *adapter, char *why, size_t size)
 {
+    if (adapter->recover) {
+        snprintf(why, size, "adapter %s hangs; it is being switched off and on", adapter->name);
+        return REASON_ADAPTER_RESET;
+    }
     if (!adapter->powered) {
         snprintf(why, size,
                  adapter->blocked
@@ -360,10 +417,16 @@ static void no_adapter(const struct peer *peer, char *why, size_t size)
     snprintf(why, size, "its Bluetooth adapter %s is not there", own->name ? own->name : address);
 }
 
-/* which of two troubles is nearer to working: a scan that fails, off, blocked */
+/* which of two troubles is nearer to working */
 static bool is_lesser(enum reason a, enum reason b)
 {
-    return a == REASON_SCAN_FAILED || (a == REASON_ADAPTER_OFF && b == REASON_RFKILL);
+    static const enum reason order[] = {REASON_SCAN_FAILED, REASON_ADAPTER_RESET,
+                                        REASON_ADAPTER_OFF, REASON_RFKILL};
+
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+        if (a == order[i] || b == order[i])
+            return a != b && a == order[i];
+    return false;
 }
 
 enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)

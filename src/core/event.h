@@ -78,6 +78,8 @@ struct adapter_info {
     struct bt_address address;
     const char *name; /* "hci0" */
     bool powered, discovering;
+    bool blocked; /* by rfkill, where BlueZ says so (PowerState, from 5.66 on) */
+    size_t links; /* of all programs */
 };
 
 struct device_info {
@@ -113,6 +115,7 @@ struct event {
         struct device_info device_info;
         struct {
             bool connected;
+            size_t links; /* of the adapter now, of all programs */
         } link;
         struct {
             bool

@@ -231,8 +231,11 @@ static void bluez_down(struct gateway *gateway, const struct event *event)
  */
 static void device(struct gateway *gateway, const struct device_info *info)
 {
-    const struct adapter *adapter = adapter_find(gateway, info->adapter);
+    struct adapter *adapter = adapter_find(gateway, info->adapter);
     struct peer *peer = gateway_peer_of_device(gateway, info->device);
+
+    if (adapter && info->heard)
+        recover_heard(gateway, adapter);
 
     if (peer) {
         peer_device(peer, info);
@@ -273,7 +276,10 @@ static void device_gone(struct gateway *gateway, uint32_t number)
 static void link(struct gateway *gateway, const struct event *event)
 {
     struct peer *peer = gateway_peer_of_device(gateway, event->device);
+    struct adapter *adapter = adapter_find(gateway, event->adapter);
 
+    if (adapter)
+        adapter->links = event->link.links;
     if (peer) {
         peer_link(peer, event->adapter, event->device, event->link.connected);
         return;
@@ -351,9 +357,7 @@ static void stop(struct gateway *gateway)
     actions_log(gateway->actions, LOG_LEVEL_INFO, "gateway", "stopping");
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_stop(gateway->peers[i]);
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
-        if (gateway->adapters[i].id && gateway->adapters[i].scan != SCAN_STATE_OFF)
-            actions_add(gateway->actions, ACTION_SCAN_STOP)->adapter = gateway->adapters[i].id;
+    adapter_stop(gateway);
     reload_cancel(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
         claim_stop(gateway->peers[i]);

@@ -36,6 +36,7 @@ static const char *const reason_names[] = {
     [REASON_ADAPTER_OFF] = "adapter_off",
     [REASON_RFKILL] = "rfkill",
     [REASON_SCAN_FAILED] = "scan_failed",
+    [REASON_ADAPTER_RESET] = "adapter_reset",
     [REASON_NOT_HEARD] = "not_heard",
     [REASON_CHOOSING] = "choosing",
     [REASON_QUEUED] = "queued",
@@ -237,22 +238,24 @@ static void say_absent(struct peer *peer)
 {
     enum peer_state state = peer->blind ? peer->state : PEER_STATE_ABSENT;
     char address[BT_ADDRESS_TEXT_SIZE];
+    const char *deaf = recover_is_deaf(peer) ? "; nor is anybody else: a hung adapter?" : "";
 
     if (!peer->bound && peer->candidate.device) {
         peer_enter_state(peer, state, REASON_CHOOSING,
                          "something that fits is heard; choosing the strongest within %d s",
                          BIND_WINDOW_MS / 1000);
     } else if (!peer->bound) {
-        peer_enter_state(peer, state, REASON_NOT_HEARD, "nothing that fits `match` has been heard");
+        peer_enter_state(peer, state, REASON_NOT_HEARD,
+                         "nothing that fits `match` has been heard%s", deaf);
     } else {
         bt_address_format(&peer->address, address);
         peer_enter_state(peer, state, REASON_NOT_HEARD,
                          peer->heard_us
                              ? "%s is not heard any more (off, out of reach, or connected "
-                               "elsewhere?)"
+                               "elsewhere?)%s"
                              : "%s has not been heard (off, out of reach, or connected "
-                               "elsewhere?)",
-                         address);
+                               "elsewhere?)%s",
+                         address, deaf);
     }
 }
 
@@ -503,11 +506,13 @@ static void state_deadline(struct peer *peer)
 {
     switch (peer->state) {
     case PEER_STATE_CONNECTING:
-        if (peer->blind)
+        if (peer->blind) {
             peer_disconnect(peer, peer->reason, false, false, peer->why);
-        else
+        } else {
+            recover_timed_out(peer);
             peer_disconnect(peer, REASON_CONNECT_TIMEOUT, true, false,
                             "no connection within the time allowed");
+        }
         break;
     case PEER_STATE_RESOLVING:
         peer_disconnect(peer, REASON_RESOLVE_FAILED, true, false,

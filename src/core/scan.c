@@ -132,6 +132,8 @@ static void scan_failed(struct gateway *gateway, struct adapter *adapter, const 
     adapter->scan_retry_us =
         gateway_in(gateway, adapter->scan_failures < 4 ? SCAN_RETRY_MS : SCAN_SLOW_RETRY_MS);
     gateway_arm(gateway, adapter->scan_retry_us);
+    if (adapter->scan_failures % 4 == 2)
+        recover_begin(gateway, adapter, false, "cannot start a scan");
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_reconsider(gateway->peers[i]);
 }

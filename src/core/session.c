@@ -30,6 +30,10 @@ static void resolve(struct peer *peer)
 
 static void take_link(struct peer *peer, uint32_t adapter, uint32_t device)
 {
+    struct adapter *on = adapter_find(peer->gateway, adapter);
+
+    if (on)
+        recover_linked(on);
     peer->adapter = adapter;
     peer->device = device;
     peer->link_up = true;

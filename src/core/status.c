@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "util/cleanup.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -363,6 +364,9 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "unknown_messages", gateway->counts.unknown_messages);
     key_uint(&w, "retained_commands", gateway->counts.retained_commands);
     key_uint(&w, "rejected", gateway->counts.rejected);
+    key_uint(&w, "scan_restarts", gateway->counts.scan_restarts);
+    key_uint(&w, "adapter_resets", gateway->counts.adapter_resets);
+    key_uint(&w, "adapter_resets_refused", gateway->counts.adapter_resets_refused);
     key_uint(&w, "queued", stats.queued);
     key_uint(&w, "queued_bytes", stats.queued_bytes);
     key_uint(&w, "dropped", stats.dropped);
@@ -406,6 +410,28 @@ void status_reloaded(struct gateway *gateway, const struct reload_counts *counts
     struct json_writer w = begin(gateway);
     key_string(&w, "event", "reloaded");
     status_write_reload(&w, gateway, counts);
+    json_write_key(&w, "ts");
+    json_write_time(&w, gateway->now.real_us);
+    json_write_object_end(&w);
+    put_buffer(gateway, gateway->topic_event, false);
+}
+
+void status_adapter_event(struct gateway *gateway, const struct adapter *adapter,
+                          enum log_level level, const char *type, const char *format, ...)
+{
+    char text[256];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    actions_log(gateway->actions, level, "adapter", "%s %s", adapter->name, text);
+    if (!gateway->broker_up)
+        return;
+    struct json_writer w = begin(gateway);
+    key_string(&w, "event", type);
+    key_string(&w, "adapter", adapter->name);
+    key_string(&w, "text", text);
     json_write_key(&w, "ts");
     json_write_time(&w, gateway->now.real_us);
     json_write_object_end(&w);

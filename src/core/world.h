@@ -6,6 +6,7 @@
  *   gateway   dispatches events, talks to the broker's side, announces, stops
  *   adapter   which adapters are used, power, trouble
  *   scan      an adapter's scan
+ *   recover   adapters that hear nobody or hang
  *   connector who connects next, by which adapter
  *   peers     the list of them: made, found, freed
  *   reload    a new version of the file
@@ -74,10 +75,28 @@
 #define SCAN_SLOW_RETRY_MS 60000
 #define SCAN_ANSWER_MS     15000
 #define POWER_RETRY_MS     10000
+#define POWER_BLOCKED_MS   60000 /* by rfkill: the user's business */
 
 #define ATT_MTU_LEAST 23 /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
 #define OPS_MAX       32 /* waiting operations of one peer */
 #define RELOADS_MAX   8  /* requests for a reload that wait at once */
+
+/* A scan that hears nobody: for so long, not counting the times of a Connect. */
+#define SILENT_RESTART_MS 90000
+#define SILENT_RECOVER_MS 120000
+/* Switching a hung adapter off and on. */
+#define RECOVER_ANSWER_MS 20000
+#define RECOVER_PAUSE_MS  2000
+#define RECOVER_AGAIN_MS  600000 /* at least; twice as long after each one without effect */
+#define RECOVER_DOUBLINGS 4
+#define TIMED_OUT_PEERS   3 /* different ones, in a row: it is not they */
+
+enum recover_state {
+    RECOVER_STATE_NONE,
+    RECOVER_STATE_OFF,   /* asked to be off */
+    RECOVER_STATE_PAUSE, /* off */
+    RECOVER_STATE_ON,    /* asked to be on */
+};
 
 enum scan_state { SCAN_STATE_OFF, SCAN_STATE_STARTING, SCAN_STATE_ON, SCAN_STATE_STOPPING };
 
@@ -90,8 +109,10 @@ struct adapter {
     bool powered, discovering;
     bool chosen;       /* by `bluetooth.adapters`: serves all that name none themselves */
     bool used;         /* chosen, or named by a device */
-    bool blocked;      /* rfkill said no */
-    bool power_wanted; /* it has not been on since it appeared */
+    bool blocked;      /* by rfkill */
+    bool told_blocked; /* ... BlueZ says by itself */
+    bool power_wanted; /* it has not been on since it appeared, or we switched it off */
+    size_t links;      /* of all programs */
     enum scan_state scan;
     bool scan_passive;          /* that one is */
     bool cannot_scan_passively; /* BlueZ said so */
@@ -101,8 +122,21 @@ struct adapter {
     uint64_t scan_answer_us; /* the answer to start / stop is due */
     uint64_t scan_idle_us;   /* nobody is missing: stop at this time; TIME_NEVER: somebody is */
     uint64_t power_retry_us;
-    uint32_t connector; /* the peer that holds the connect token, or NO_PEER */
-    char scan_text[96]; /* why scanning fails */
+    uint32_t power_op; /* the operation whose answer counts */
+    /* recover.c */
+    uint64_t listens_us; /* since when it scans and does not connect; 0: it does not */
+    uint64_t silent_us;  /* how long it had listened before that and heard nobody */
+    unsigned silence;    /* 1: the scan was restarted for it, 2: recovered */
+    enum recover_state recover;
+    uint64_t recover_us;                 /* the state's deadline */
+    uint64_t recover_next_us;            /* no recovery before */
+    unsigned recoveries;                 /* in a row without effect */
+    bool heard;                          /* since the last one */
+    uint32_t timed_out[TIMED_OUT_PEERS]; /* peers whose Connects timed out, in a row */
+    size_t n_timed_out;
+    bool timed_out_before; /* so many once already, and no link since */
+    uint32_t connector;    /* the peer that holds the connect token, or NO_PEER */
+    char scan_text[96];    /* why scanning fails */
 };
 
 enum peer_state {
@@ -131,6 +165,7 @@ enum reason {
     REASON_ADAPTER_OFF,
     REASON_RFKILL,
     REASON_SCAN_FAILED,
+    REASON_ADAPTER_RESET,
     REASON_NOT_HEARD,
     REASON_CHOOSING,
     REASON_QUEUED,
@@ -497,6 +532,7 @@ struct gateway {
             stale_answers, rejected, messages;
         uint64_t frames_dropped, frame_bytes_skipped, unknown_messages;
         uint64_t let_go; /* values dropped because another gateway has the device */
+        uint64_t scan_restarts, adapter_resets, adapter_resets_refused;
     } counts;
 };
 
@@ -558,7 +594,10 @@ struct adapter *adapter_find(struct gateway *gateway, uint32_t id);
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info);
 void adapter_gone(struct gateway *gateway, uint32_t id);
 void adapter_all_gone(struct gateway *gateway);
-void adapter_choose(struct gateway *gateway); /* adapters or settings changed: which are used */
+void adapter_stop(struct gateway *gateway); /* leaves no scan, and none off that we switched off */
+void adapter_power(struct gateway *gateway, struct adapter *adapter, bool on); /* asks */
+void adapter_reconsider(struct gateway *gateway); /* all peers: an adapter changed */
+void adapter_choose(struct gateway *gateway);     /* adapters or settings changed: which are used */
 void adapter_choose_again(struct gateway *gateway); /* and nobody is connected by another */
 void adapter_power_result(struct gateway *gateway, const struct event *event);
 /* what is due now; re-arms the rest */
@@ -581,6 +620,21 @@ void scan_schedule(struct gateway *gateway, struct adapter *adapter);
 void scan_timer(struct gateway *gateway, struct adapter *adapter);
 /* A start that is not yet answered cannot be stopped: the stop would overtake it. */
 void scan_pause(struct gateway *gateway, struct adapter *adapter);
+
+/* recover.c: adapters that hang */
+/* somebody's advertisement arrived: a peer's or any other's */
+void recover_heard(struct gateway *gateway, struct adapter *adapter);
+void recover_watch(struct gateway *gateway, struct adapter *adapter); /* does it listen now? */
+void recover_timed_out(struct peer *peer); /* a Connect to one that was heard */
+void recover_linked(struct adapter *adapter);
+/* Switches it off and on, where that is allowed and not too soon after the last time. `weak`: only
+ * while no link of ours works. False: not. */
+bool recover_begin(struct gateway *gateway, struct adapter *adapter, bool weak, const char *cause);
+void recover_powered(struct gateway *gateway, struct adapter *adapter);
+void recover_power_failed(struct gateway *gateway, struct adapter *adapter, const char *text);
+void recover_timer(struct gateway *gateway, struct adapter *adapter);
+/* none of the adapters that the peer may use hears anybody */
+bool recover_is_deaf(const struct peer *peer);
 
 /* connector.c */
 void connector_next(struct gateway *gateway, struct adapter *adapter);
@@ -885,6 +939,10 @@ void status_reloaded(struct gateway *gateway, const struct reload_counts *counts
 void status_sentence(struct gateway *gateway); /* for the service manager, if it changed */
 void status_event(struct gateway *gateway, const char *type, const struct peer *peer,
                   const char *reason, const char *text);
+/* the same about an adapter, and to the log */
+void status_adapter_event(struct gateway *gateway, const struct adapter *adapter,
+                          enum log_level level, const char *type, const char *format, ...)
+    PRINTF_LIKE(5, 6);
 
 /* match.c */
 bool match_device(const struct match_settings *match, const struct device_info *info);

@@ -96,9 +96,15 @@ static void check_connect(struct sim *sim, const struct action *action)
         sim_fail(sim, "a second Connect on one adapter: d%d, while d%d is connecting",
                  object->device, other->device);
     size_t linked = 0;
-    for (size_t i = 0; i < sim->n_devices; i++)
-        linked += sim->settings.devices[i].enabled && sim->gateway->peers[i]->bound &&
-                  sim->objects[object->radio][sim_check_device_of(sim, i)].connected;
+    for (size_t i = 0; i < sim->n_devices; i++) {
+        struct peer *other_peer = sim->gateway->peers[i];
+        if (!sim->settings.devices[i].enabled || !other_peer->bound)
+            continue;
+        const struct sim_object *theirs = &sim->objects[object->radio][sim_check_device_of(sim, i)];
+        /* not one that another program made by an adapter that is not for the peer, before the
+         * peer was known: nobody told the core whose it is */
+        linked += theirs->connected && peer_find_sighting(other_peer, theirs->id);
+    }
     if (linked >= sim->settings.bluetooth.connections)
         sim_fail(sim, "d%d: a Connect beyond the %zu links allowed", object->device, linked);
     object->connecting = true;
@@ -117,7 +123,8 @@ void sim_check_action(struct sim *sim, const struct action *action)
         return;
     if (++sim->actions_in_second > ACTIONS_PER_SECOND)
         sim_fail(sim, "more than %d actions within a second", ACTIONS_PER_SECOND);
-    if (sim->stopping && action->type != ACTION_DISCONNECT && action->type != ACTION_SCAN_STOP)
+    if (sim->stopping && action->type != ACTION_DISCONNECT && action->type != ACTION_SCAN_STOP &&
+        action->type != ACTION_POWER)
         sim_fail(sim, "action %d after the stop", (int)action->type);
     if (action->op.peer >= sim->n_devices)
         return;
