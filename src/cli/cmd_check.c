@@ -246,6 +246,23 @@ static void put_duration(struct strbuf *out, uint64_t ms)
     strbuf_puts(out, text);
 }
 
+/* "if changed, at most every 10s, at least every 5m" */
+static void print_rules(struct strbuf *out, const struct characteristic_settings *characteristic)
+{
+    const struct rules_settings *rules = &characteristic->publish;
+
+    if (rules->on_change)
+        strbuf_puts(out, ", if changed");
+    if (rules->min_interval_ms) {
+        strbuf_puts(out, ", at most every ");
+        put_duration(out, rules->min_interval_ms);
+    }
+    if (rules->heartbeat_ms) {
+        strbuf_puts(out, ", at least every ");
+        put_duration(out, rules->heartbeat_ms);
+    }
+}
+
 static void print_occasions(struct strbuf *out,
                             const struct characteristic_settings *characteristic)
 {
@@ -266,6 +283,7 @@ static void print_occasions(struct strbuf *out,
         comma = ", ";
     }
     strbuf_puts(out, *comma ? "" : "when asked for");
+    print_rules(out, characteristic);
 }
 
 /* the /set topics of single fields, where there are several */
@@ -343,6 +361,7 @@ static void print_message(struct strbuf *out, const char *topic,
         strbuf_puts(out, "that are no other");
     }
     strbuf_puts(out, "\n    published   when they come");
+    print_rules(out, message);
     print_payload(out, message);
 }
 

@@ -99,6 +99,32 @@ static bool is_word_from(const struct yaml_node *node, const struct yaml_node *p
     return is_word(parent && !yaml_node_get(node, key) ? parent : node, key, word);
 }
 
+static bool has_deadband(const struct schema *schema)
+{
+    for (size_t i = 0; schema && i < schema->n_fields; i++)
+        if (schema->fields[i].has_deadband)
+            return true;
+    return false;
+}
+
+/* A deadband says what a change is, so values are published on change. */
+static void check_publish(struct reader *reader, const struct yaml_node *publish,
+                          struct characteristic_settings *characteristic)
+{
+    const struct yaml_node *on =
+        publish && publish->kind == YAML_KIND_MAPPING ? yaml_node_get(publish, "on") : NULL;
+    bool deadband = has_deadband(characteristic->schema);
+
+    if (deadband && on && !characteristic->publish.on_change)
+        reader_error(reader, on, "'on: always' and a 'deadband' contradict each other");
+    if (characteristic->kind != KIND_STATE && publish &&
+        (characteristic->publish.on_change || characteristic->publish.heartbeat_ms))
+        reader_error(reader, publish,
+                     "'on: change' and 'heartbeat' are for kind: state; each event and record is "
+                     "published, and once");
+    characteristic->publish.on_change |= deadband && characteristic->kind == KIND_STATE;
+}
+
 void read_value_keys(struct reader *reader, const struct yaml_node *name,
                      const struct yaml_node *node, const struct yaml_node *parent,
                      struct characteristic_settings *characteristic)
@@ -112,6 +138,7 @@ void read_value_keys(struct reader *reader, const struct yaml_node *name,
             read_fields(reader, fields, is_word_from(node, parent, "endian", "big"),
                         is_word_from(node, parent, "extra", "error"));
     check_payload(reader, get_from(node, parent, "payload"), characteristic);
+    check_publish(reader, get_from(node, parent, "publish"), characteristic);
     if (!get_from(node, parent, "retain"))
         characteristic->retain = is_state;
     else if (characteristic->retain && !is_state && own)

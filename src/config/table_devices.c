@@ -44,6 +44,28 @@ static const struct key_word kind_words[] = {
 static const struct key_word history_words[] = {{"all", 0, false}, {"latest", 1, false}};
 static const struct key_word extra_words[] = {{"ignore", 0, false}, {"error", 1, false}};
 
+static const struct key_word on_words[] = {{"always", false, false}, {"change", true, false}};
+static const struct key publish_keys[] = {
+    {.name = "on",
+     .type = KEY_WORD,
+     WORDS(on_words),
+     .fallback = "always",
+     AT(struct characteristic_settings, publish.on_change),
+     .help = "always, or only when it has changed"},
+    {.name = "min_interval",
+     .type = KEY_DURATION,
+     .min = 10,
+     .max = DAY,
+     AT(struct characteristic_settings, publish.min_interval_ms),
+     .help = "not more often than this; the last value of a burst comes in the end"},
+    {.name = "heartbeat",
+     .type = KEY_DURATION,
+     .min = SECOND,
+     .max = 365 * DAY,
+     AT(struct characteristic_settings, publish.heartbeat_ms),
+     .help = "at least so often while the device is online, changed or not"},
+};
+
 /* what a characteristic and a message have alike: how a value is read and published */
 #define VALUE_KEYS                                                                                 \
     {.name = "endian",                                                                             \
@@ -81,10 +103,20 @@ static const struct key_word extra_words[] = {{"ignore", 0, false}, {"error", 1,
          .fallback = "1",                                                                          \
          AT(struct characteristic_settings, qos),                                                  \
          .help = "MQTT quality of service"},                                                       \
+        {.name = "history",                                                                        \
+         .type = KEY_WORD,                                                                         \
+         WORDS(history_words),                                                                     \
+         .fallback = "all",                                                                        \
+         AT(struct characteristic_settings, history_latest),                                       \
+         .help = "what waits while the broker is away: all values or the latest"},                 \
+        {.name = "publish",                                                                        \
+         .type = KEY_SECTION,                                                                      \
+         KEYS(publish_keys),                                                                       \
+         .help = "which of its values become messages, and when"},                                 \
     {                                                                                              \
-        .name = "history", .type = KEY_WORD, WORDS(history_words), .fallback = "all",              \
-        AT(struct characteristic_settings, history_latest),                                        \
-        .help = "what waits while the broker is away: all values or the latest"                    \
+        .name = "stale_after", .type = KEY_DURATION, .min = SECOND, .max = 365 * DAY,              \
+        AT(struct characteristic_settings, stale_after_ms),                                        \
+        .help = "a value is no longer valid after so long: MQTT 5's message expiry"                \
     }
 
 static const struct key message_keys[] = {
@@ -166,8 +198,6 @@ static const struct key characteristic_keys[] = {
      AT(struct characteristic_settings, set),
      .help = "a /set names all fields (whole), or the rest is taken from the last value (merge)"},
     VALUE_KEYS,
-    LATER("stale_after", "the value is no longer valid after so long"),
-    LATER("publish", "when a value is published: on, min_interval, heartbeat"),
     {.name = "frame",
      .type = KEY_SECTION,
      KEYS(config_frame_keys),

@@ -6,7 +6,6 @@
 
 #include "util/decimal.h"
 #include "util/num.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,28 +26,6 @@ static struct value value_of(const struct sequence *sequence, const struct step_
         &sequence->command_settings->parameters->fields[operand->parameter];
     const struct value *given = &sequence->given->values[operand->parameter];
     return given->kind == VALUE_ABSENT ? from_decimal(spec->default_value) : *given;
-}
-
-/* false for what is no number */
-static bool number_of(const struct value *value, double *ret_number)
-{
-    switch (value->kind) {
-    case VALUE_BOOL: *ret_number = value->b; return true;
-    case VALUE_UINT: *ret_number = (double)value->u; return true;
-    case VALUE_INT: *ret_number = (double)value->i; return true;
-    case VALUE_DECIMAL:
-        *ret_number = decimal_to_double((struct decimal){value->i, value->decimals});
-        return true;
-    case VALUE_FLOAT: *ret_number = value->d; return true;
-    case VALUE_ABSENT:
-    case VALUE_NULL:
-    case VALUE_STRING:
-    case VALUE_BYTES:
-    case VALUE_TIME:
-    case VALUE_ARRAY:
-    case VALUE_LIST: break;
-    }
-    return false;
 }
 
 static bool is_blank(const char *text, size_t length)
@@ -86,7 +63,7 @@ static bool check_parameter(const struct field_spec *spec, const struct value *g
     }
     if (!spec->has_min && !spec->has_max)
         return true;
-    if (!number_of(given, &number)) {
+    if (!value_number(given, &number)) {
         snprintf(text, size, "the parameter '%s' must be a number", spec->name);
         return false;
     }
@@ -167,19 +144,6 @@ int operand_encode(const struct sequence *sequence, const struct step_settings *
 
 /* ---- comparing ---- */
 
-static bool is_whole(const struct value *value)
-{
-    return value->kind == VALUE_UINT || value->kind == VALUE_INT;
-}
-
-static bool whole_equal(const struct value *a, const struct value *b)
-{
-    bool a_negative = a->kind == VALUE_INT && a->i < 0;
-    bool b_negative = b->kind == VALUE_INT && b->i < 0;
-
-    return a_negative == b_negative && a->u == b->u; /* the same 64 bits */
-}
-
 static bool bytes_equal(const struct value *bytes, const struct value *hex)
 {
     char text[3 * GATT_VALUE_MAX + 1];
@@ -194,21 +158,11 @@ static bool bytes_equal(const struct value *bytes, const struct value *hex)
            memcmp(wanted, bytes->s.data, length) == 0;
 }
 
-static bool equal(const struct value *value, const struct value *wanted, double within)
+static bool equal(const struct value *value, const struct value *wanted, struct decimal within)
 {
-    double a, b;
-
-    if (value->kind == VALUE_NULL || wanted->kind == VALUE_NULL)
-        return value->kind == wanted->kind;
     if (value->kind == VALUE_BYTES && wanted->kind == VALUE_STRING)
         return bytes_equal(value, wanted);
-    if (value->kind == VALUE_STRING && wanted->kind == VALUE_STRING)
-        return value->s.length == wanted->s.length &&
-               memcmp(value->s.data, wanted->s.data, value->s.length) == 0;
-    if (within <= 0 && is_whole(value) && is_whole(wanted))
-        return whole_equal(value, wanted);
-    /* two decimals of the same value are the same double, however they are written */
-    return number_of(value, &a) && number_of(wanted, &b) && (a == b || fabs(a - b) <= within);
+    return value_near(value, wanted, decimal_to_double(within));
 }
 
 bool operand_matches(const struct sequence *sequence, const struct step_condition *condition,
@@ -221,11 +175,9 @@ bool operand_matches(const struct sequence *sequence, const struct step_conditio
         return false;
     if (condition->has_equals) {
         struct value wanted = value_of(sequence, &condition->equals);
-        /* 20.1 - 20 is a little more than 0.1 in doubles */
-        double within = decimal_to_double(condition->within) * (1 + 1e-9);
-        return equal(&values[field], &wanted, within);
+        return equal(&values[field], &wanted, condition->within);
     }
-    return number_of(&values[field], &number) &&
+    return value_number(&values[field], &number) &&
            (!condition->has_min || number >= decimal_to_double(condition->min)) &&
            (!condition->has_max || number <= decimal_to_double(condition->max));
 }

@@ -352,7 +352,7 @@ static void wrote(struct peer *peer, struct gatt_op *op)
             prepend(peer, back);
         }
     } else if (!notified && !entry->settings->n_messages) { /* messages are what comes back */
-        publish_value(peer, op->entry, op->data, length, true);
+        publish_value(peer, op->entry, op->data, length, PUBLISH_ASSUMED);
     }
     if (!peer->ops || !peer->ops->read_back)
         peer->echo.entry = NO_ENTRY;
@@ -385,7 +385,8 @@ void ops_result(struct peer *peer, const struct event *event)
         peer->gateway->counts.reads++;
         if (!op->read_back ||
             !publish_is_echo(peer, op->entry, event->read.data, event->read.length))
-            publish_value(peer, op->entry, event->read.data, event->read.length, false);
+            publish_value(peer, op->entry, event->read.data, event->read.length,
+                          op->command || op->read_back ? PUBLISH_ANYWAY : PUBLISH_BY_RULES);
         if (op->read_back)
             peer->echo.entry = NO_ENTRY;
         answer_value(peer, op, publish_entry(peer, op->entry, event->read.data, event->read.length),

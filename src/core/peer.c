@@ -132,6 +132,11 @@ int peer_entry_init(struct entry *entry, struct peer *peer,
         if (r < 0)
             return r;
     }
+    if (rules_settings_any(&settings->publish)) {
+        int r = rules_new(&entry->rules);
+        if (r < 0)
+            return r;
+    }
     if (asprintf(&entry->topic, "%s/%s/%s", base, peer->settings->id, settings->id) >= 0)
         return 0;
     entry->topic = NULL;
@@ -142,6 +147,7 @@ void peer_entry_done(struct entry *entry)
 {
     free(entry->topic);
     frame_free(entry->frame);
+    rules_free(entry->rules);
 }
 
 int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
@@ -609,6 +615,7 @@ void peer_stop(struct peer *peer)
         return;
     ops_cancel_all(peer, "cancelled", "the gateway is stopping");
     hold_cancel_all(peer, "cancelled", "the gateway is stopping");
+    publish_flush(peer);
     if (peer->device && peer->state != PEER_STATE_DISCONNECTING) {
         struct action *action = actions_add(gateway->actions, ACTION_DISCONNECT);
         action->op = (struct op){.peer = peer->index, .generation = peer->generation};

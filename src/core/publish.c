@@ -56,31 +56,16 @@ uint32_t publish_entry(const struct peer *peer, uint32_t index, const uint8_t *d
     return n ? NO_ENTRY : index;
 }
 
-/* a value of the entry; `from`: the characteristic that it is a message of, or itself */
-static void publish_as(struct peer *peer, uint32_t index, uint32_t from, const uint8_t *data,
-                       size_t length, int64_t real_us, bool assumed)
+/* the message itself; `values` is NULL without a schema */
+static void put_message(struct peer *peer, struct entry *entry, const struct value *values,
+                        const struct rules_value *value, bool assumed)
 {
     struct gateway *gateway = peer->gateway;
-    struct entry *entry = &peer->entries[index];
     const struct characteristic_settings *settings = entry->settings;
-    struct value decoded[SCHEMA_MAX_FIELDS];
-    const struct value *values = settings->schema ? decoded : NULL;
 
-    if (settings->schema) {
-        size_t field = 0;
-        int error = codec_decode(settings->schema, data, length, decoded, &field);
-        if (error) {
-            malformed(peer, entry, error, field, length);
-            return;
-        }
-    }
-    entry->values++;
-    contact_value(peer, index);
-    if (from != index)
-        contact_value(peer, from);
     strbuf_reset(&gateway->payload);
-    payload_write(&gateway->payload, settings->payload, settings->schema, values, data, length,
-                  real_us, assumed);
+    payload_write(&gateway->payload, settings->payload, settings->schema, values, value->data,
+                  value->length, value->real_us, assumed);
     if (!strbuf_ok(&gateway->payload)) {
         gateway->counts.rejected++;
         return;
@@ -96,24 +81,128 @@ static void publish_as(struct peer *peer, uint32_t index, uint32_t from, const u
         .put_us = gateway->now.mono_us,
     };
     gateway_put(gateway, &put);
+}
+
+/* ---- publish rules ---- */
+
+static void arm_rules(struct peer *peer, struct entry *entry)
+{
+    gateway_arm(peer->gateway, rules_due_us(entry->rules, &entry->settings->publish,
+                                            peer->state == PEER_STATE_ONLINE));
+}
+
+static bool differs(const struct entry *entry, const struct value *values,
+                    const struct rules_value *value)
+{
+    const struct schema *schema = entry->settings->schema;
+    struct value before[SCHEMA_MAX_FIELDS];
+    struct rules_value last;
+
+    if (!rules_last(entry->rules, &last))
+        return true;
+    if (last.length == value->length &&
+        (!last.length || memcmp(last.data, value->data, last.length) == 0))
+        return false;
+    return !schema || codec_decode(schema, last.data, last.length, before, NULL) != 0 ||
+           schema_values_differ(schema, before, values);
+}
+
+/* False: it does not become a message, or not now. */
+static bool may_publish(struct peer *peer, struct entry *entry, const struct value *values,
+                        const struct rules_value *value)
+{
+    unsigned thinned;
+    enum rules_verdict verdict =
+        rules_take(entry->rules, &entry->settings->publish, peer->gateway->now.mono_us, value,
+                   differs(entry, values, value), &thinned);
+
+    peer->gateway->counts.values_thinned += thinned;
+    if (verdict == RULES_HOLD)
+        arm_rules(peer, entry);
+    return verdict == RULES_PUBLISH;
+}
+
+/* the newest value, as it came: one that was held back, or a heartbeat */
+static void publish_newest(struct peer *peer, struct entry *entry)
+{
+    const struct schema *schema = entry->settings->schema;
+    struct value values[SCHEMA_MAX_FIELDS];
+    struct rules_value value;
+
+    if (!peer->speaks || !rules_newest(entry->rules, &value) ||
+        (schema && codec_decode(schema, value.data, value.length, values, NULL) != 0))
+        return; /* its fields are others since a reload */
+    put_message(peer, entry, schema ? values : NULL, &value, false);
+    rules_published(entry->rules, peer->gateway->now.mono_us, &value);
+    arm_rules(peer, entry);
+}
+
+void publish_flush(struct peer *peer)
+{
+    for (size_t i = 0; i < peer->n_entries; i++)
+        if (peer->entries[i].rules && rules_holds(peer->entries[i].rules))
+            publish_newest(peer, &peer->entries[i]);
+}
+
+static void timer_rules(struct peer *peer, struct entry *entry)
+{
+    uint64_t due =
+        rules_due_us(entry->rules, &entry->settings->publish, peer->state == PEER_STATE_ONLINE);
+
+    if (due <= peer->gateway->now.mono_us)
+        publish_newest(peer, entry);
+    else
+        gateway_arm(peer->gateway, due);
+}
+
+/* ---- values ---- */
+
+/* a value of the entry; `from`: the characteristic that it is a message of, or itself */
+static void publish_as(struct peer *peer, uint32_t index, uint32_t from,
+                       const struct rules_value *value, enum publish_how how)
+{
+    struct entry *entry = &peer->entries[index];
+    const struct characteristic_settings *settings = entry->settings;
+    struct value decoded[SCHEMA_MAX_FIELDS];
+    const struct value *values = settings->schema ? decoded : NULL;
+
+    if (settings->schema) {
+        size_t field = 0;
+        int error = codec_decode(settings->schema, value->data, value->length, decoded, &field);
+        if (error) {
+            malformed(peer, entry, error, field, value->length);
+            return;
+        }
+    }
+    entry->values++;
+    contact_value(peer, index);
+    if (from != index)
+        contact_value(peer, from);
+    if (!entry->rules || how != PUBLISH_BY_RULES || may_publish(peer, entry, values, value)) {
+        put_message(peer, entry, values, value, how == PUBLISH_ASSUMED);
+        if (entry->rules) {
+            rules_published(entry->rules, peer->gateway->now.mono_us, value);
+            arm_rules(peer, entry);
+        }
+    }
     step_value(peer, settings->id, settings->schema, values);
 }
 
-static void publish_at(struct peer *peer, uint32_t index, const uint8_t *data, size_t length,
-                       int64_t real_us, bool assumed)
+static void publish_at(struct peer *peer, uint32_t index, const struct rules_value *value,
+                       enum publish_how how)
 {
-    uint32_t as = publish_entry(peer, index, data, length);
+    uint32_t as = publish_entry(peer, index, value->data, value->length);
 
     if (as != NO_ENTRY)
-        publish_as(peer, as, index, data, length, real_us, assumed);
+        publish_as(peer, as, index, value, how);
     else
         peer->gateway->counts.unknown_messages++;
 }
 
 void publish_value(struct peer *peer, uint32_t index, const uint8_t *data, size_t length,
-                   bool assumed)
+                   enum publish_how how)
 {
-    publish_at(peer, index, data, length, peer->gateway->now.real_us, assumed);
+    publish_at(peer, index, &(struct rules_value){data, length, peer->gateway->now.real_us}, how);
 }
 
 /* ---- frames ---- */
@@ -156,7 +245,8 @@ static void expire(struct peer *peer, uint32_t index)
 
     entry->frame_due_us = TIME_NEVER;
     while (frame_expire(entry->frame, &message, &length))
-        publish_at(peer, index, message, length, entry->part_real_us, false);
+        publish_at(peer, index, &(struct rules_value){message, length, entry->part_real_us},
+                   PUBLISH_BY_RULES);
     count_drops(peer, entry, &before);
 }
 
@@ -175,7 +265,9 @@ static void feed(struct peer *peer, uint32_t index, const uint8_t *data, size_t 
         data += n;
         length -= n;
         while (frame_next(entry->frame, &message, &message_length))
-            publish_at(peer, index, message, message_length, entry->part_real_us, false);
+            publish_at(peer, index,
+                       &(struct rules_value){message, message_length, entry->part_real_us},
+                       PUBLISH_BY_RULES);
     }
     entry->frame_due_us = TIME_NEVER;
     if (frame_is_open(entry->frame)) {
@@ -205,7 +297,7 @@ void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, siz
         if (peer->entries[i].frame)
             feed(peer, i, data, length);
         else
-            publish_value(peer, i, data, length, false);
+            publish_value(peer, i, data, length, PUBLISH_BY_RULES);
         if (i == peer->echo.entry) {
             peer->echo.notified = true;
             peer->echo.hash = hash(data, length);
@@ -246,5 +338,7 @@ void publish_timer(struct peer *peer)
             expire(peer, i);
         else
             gateway_arm(peer->gateway, due);
+        if (peer->entries[i].rules && peer->speaks)
+            timer_rules(peer, &peer->entries[i]);
     }
 }

@@ -98,6 +98,10 @@ static void carry(struct entry *entry, struct entry *old)
     if (entry->settings->read_every_ms == old->settings->read_every_ms)
         entry->read_due_us = old->read_due_us;
     carry_frame(entry, old);
+    if (entry->rules && old->rules) {
+        rules_free(entry->rules);
+        entry->rules = TAKE_PTR(old->rules);
+    }
 }
 
 /* Every new entry finds its source; ids[i] is the old entry that it continues. */
@@ -192,6 +196,7 @@ void renewal_commit(struct renewal *renewal, struct peer *peer,
     uint32_t ids[SETTINGS_MAX_CHARACTERISTICS], entries[SETTINGS_MAX_CHARACTERISTICS];
 
     step_cancel_all(peer, "cancelled", CHANGED); /* its steps are those of the old file */
+    publish_flush(peer);
     take_over(peer, settings, renewal, ids);
     for (size_t i = 0; i < peer->n_entries; i++) {
         entries[i] = NO_ENTRY;

@@ -1,6 +1,9 @@
 /* The types of fields and what a schema owns; see schema.h. schema_new.c makes them. */
 #include "core/schema.h"
 
+#include "core/value.h"
+#include "util/decimal.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,4 +117,22 @@ size_t field_spec_length(const struct field_spec *spec)
 bool field_spec_is_computed(const struct field_spec *spec)
 {
     return spec->compute != FIELD_COMPUTE_NONE;
+}
+
+static bool differs(const struct field_spec *spec, const struct value *a, const struct value *b)
+{
+    double x, y;
+
+    if (spec->has_deadband && value_number(a, &x) && value_number(b, &y))
+        /* 20.1 - 20 is a little more than 0.1 in doubles, 0.3 - 0.2 a little less */
+        return fabs(x - y) >= decimal_to_double(spec->deadband) * (1 - 1e-9);
+    return !value_equal(a, b);
+}
+
+bool schema_values_differ(const struct schema *schema, const struct value *a, const struct value *b)
+{
+    for (size_t i = 0; i < schema->n_fields; i++)
+        if (schema->fields[i].publish && differs(&schema->fields[i], &a[i], &b[i]))
+            return true;
+    return false;
 }

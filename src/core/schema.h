@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct value;
+
 enum field_type {
     FIELD_TYPE_BOOL,
     FIELD_TYPE_UINT, /* `size` bytes: 1 to 8 (uint24 is 3) */
@@ -101,6 +103,8 @@ struct field_spec {
     bool has_min, has_max, has_step;
     struct decimal min, max, step; /* checked when writing; shown to consumers */
     bool publish;
+    bool has_deadband;
+    struct decimal deadband; /* a smaller change is none */
     struct field_when when;
     /* A spec of any other type that repeats becomes an ARRAY of bare values when compiled; as ARRAY
      * it is one of objects, and comes with its `element`. */
@@ -157,6 +161,9 @@ static inline bool schema_is_alternative(const struct schema *schema, size_t fie
 {
     return schema->fields[field].slot != field;
 }
+/* Does one of the published fields differ, by its deadband at least? Values of codec_decode(). */
+bool schema_values_differ(const struct schema *schema, const struct value *a,
+                          const struct value *b);
 /* index of the field (of several of one name, the first: where its value is), or SIZE_MAX */
 size_t schema_find(const struct schema *schema, const char *name);
 /* bytes that the field takes: `length` of STRING and BYTES (may be FIELD_LENGTH_REST) */

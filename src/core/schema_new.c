@@ -176,6 +176,8 @@ static int check_limits(const struct field_spec *spec, struct schema_error *erro
         return say(error, "min is larger than max");
     if (spec->has_step && spec->step.mantissa <= 0)
         return say(error, "a step is more than 0");
+    if (spec->has_deadband && (!is_number(spec) || spec->n_enums || spec->deadband.mantissa <= 0))
+        return say(error, "a deadband is above 0, and belongs to numbers");
     if (spec->has_const && spec->has_default)
         return say(error, "const and default exclude each other");
     if ((spec->has_const || spec->has_default) &&

@@ -11,6 +11,7 @@
 
 #include "core/bt.h"
 #include "core/checksum.h"
+#include "core/rules.h"
 #include "core/schema.h"
 #include "core/value.h"
 
@@ -100,7 +101,6 @@ enum characteristic_kind { KIND_STATE, KIND_EVENT, KIND_RECORD };
 enum payload_form { PAYLOAD_JSON, PAYLOAD_VALUE, PAYLOAD_RAW, PAYLOAD_HEX };
 enum notify_mode { NOTIFY_SIGNAL, NOTIFY_SOCKET };
 enum set_mode { SET_WHOLE, SET_MERGE };
-enum publish_on { PUBLISH_ALWAYS, PUBLISH_CHANGE };
 
 #define FRAME_MAX_MARK 8    /* bytes of a frame's start, end or delimiter */
 #define FRAME_MAX      4096 /* bytes of a frame */
@@ -160,8 +160,8 @@ struct characteristic_settings {
     bool retain; /* by kind unless given */
     uint8_t qos;
     bool history_latest;
-    enum publish_on publish_on;
-    uint64_t min_interval_ms, heartbeat_ms, stale_after_ms;
+    struct rules_settings publish;
+    uint64_t stale_after_ms; /* 0: never */
     bool framed;
     struct frame_settings frame;
     /* Its messages are the next so many characteristics of the device, of ORIGIN_MESSAGE, each

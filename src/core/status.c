@@ -370,7 +370,7 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "queued", stats.queued);
     key_uint(&w, "queued_bytes", stats.queued_bytes);
     key_uint(&w, "dropped", stats.dropped);
-    key_uint(&w, "thinned", stats.thinned);
+    key_uint(&w, "thinned", stats.thinned + gateway->counts.values_thinned);
     key_uint(&w, "let_go", gateway->counts.let_go);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_health, false);

@@ -1,4 +1,4 @@
-/* One decoded field. Text and bytes are borrowed from what was decoded. */
+/* One decoded field, and comparing two. Text and bytes are borrowed from what was decoded. */
 #pragma once
 
 #include "util/time.h"
@@ -40,3 +40,10 @@ struct value {
         } list;
     };
 };
+
+/* what is a number (a bool is 0 or 1) as a double; false for what is none */
+bool value_number(const struct value *value, double *ret_number);
+/* The same value, however it is written: 1, 1.0 and true. */
+bool value_equal(const struct value *a, const struct value *b);
+/* ... or numbers that differ by no more than that */
+bool value_near(const struct value *a, const struct value *b, double within);

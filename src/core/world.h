@@ -219,6 +219,7 @@ struct entry {
     struct frame *frame;     /* owned; NULL: a notification is a value */
     uint64_t frame_due_us;   /* an open frame is given up; TIME_NEVER: there is none */
     int64_t part_real_us;    /* when the last part of it came */
+    struct rules *rules;     /* owned; NULL: each value is a message */
     uint64_t frames_dropped; /* as far as counted and said */
     uint64_t values, malformed, writes;
     /* the last value, for who joins two halves later (merge, on change) */
@@ -533,6 +534,7 @@ struct gateway {
         uint64_t frames_dropped, frame_bytes_skipped, unknown_messages;
         uint64_t let_go; /* values dropped because another gateway has the device */
         uint64_t scan_restarts, adapter_resets, adapter_resets_refused;
+        uint64_t values_thinned; /* by publish rules */
     } counts;
 };
 
@@ -889,9 +891,16 @@ void request_message(struct gateway *gateway, const char *operation, const struc
 /* the entry that a whole value of this one is published as: itself, or one of its messages;
  * NO_ENTRY when it fits none */
 uint32_t publish_entry(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length);
+enum publish_how {
+    PUBLISH_BY_RULES, /* a notification, a periodic read */
+    PUBLISH_ANYWAY,   /* somebody asked */
+    PUBLISH_ASSUMED,  /* written, and not read back */
+};
 /* a whole value: no frames are looked for */
 void publish_value(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
-                   bool assumed);
+                   enum publish_how how);
+/* what its publish rules hold back, now */
+void publish_flush(struct peer *peer);
 /* what is read back was notified, and so published, already */
 bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length);
 /* all entries of a source */

@@ -78,7 +78,6 @@ static void make_entry(struct sim *sim, const struct sim_device *device, size_t 
         .retain = true,
         .qos = !sim_chance(sim, 10),
         .history_latest = sim_chance(sim, 10),
-        .publish_on = PUBLISH_ALWAYS,
     };
     entry->subscribe =
         flags & (GATT_FLAG_NOTIFY | GATT_FLAG_INDICATE) && (c == 0 || sim_chance(sim, 85));

@@ -156,6 +156,8 @@ static void apply_word(struct field_spec *spec, char *word)
         {"min", offsetof(struct field_spec, min), offsetof(struct field_spec, has_min)},
         {"max", offsetof(struct field_spec, max), offsetof(struct field_spec, has_max)},
         {"step", offsetof(struct field_spec, step), offsetof(struct field_spec, has_step)},
+        {"deadband", offsetof(struct field_spec, deadband),
+         offsetof(struct field_spec, has_deadband)},
     };
     char *value = strchr(word, '=');
 

@@ -7,7 +7,7 @@
 /*
  * "temperature int16 scale=0.01; flag bool bits=3,1 offset=0": fields are split by ';', the words
  * after name and type are: be offset= length= bits=first,count scale= add= invalid= const=
- * default= min= max= step= enum=0:off,1:on hidden open round=2 offset=same text=const
+ * default= min= max= step= deadband= enum=0:off,1:on hidden open round=2 offset=same text=const
  * default_text=default when=flags,bit,3 (,0: not set) when=kind,is,2 repeat=rest (3, field)
  * checksum=crc8 (,from,to) count=rest (all) counter now. "points array repeat=rest (x uint8; y
  * int8)" repeats objects. `extra` as a first word: extra bytes are an

@@ -39,7 +39,6 @@ static struct characteristic_settings characteristic(const char *id, uint16_t uu
         .schema = one_field("value"),
         .retain = true,
         .qos = 1,
-        .publish_on = PUBLISH_ALWAYS,
     };
 }
 
