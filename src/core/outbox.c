@@ -399,6 +399,7 @@ static void retire(struct outbox *outbox, struct message *message)
         if (message->length) { /* an empty one clears */
             topic->kept = message;
             message->place = PLACE_KEPT;
+            message->n_cuts = outbox->n_cuts;
             outbox->n_kept++;
         }
     }

@@ -113,8 +113,8 @@ void outbox_reset(struct outbox *outbox, bool suspicious);
 const struct outbox_cut *outbox_last_cut(const struct outbox *outbox);
 /* Whatever was given up or refused may be tried and told again: the broker may be another one. */
 void outbox_forgive(struct outbox *outbox);
-/* The broker has lost its memory: what is kept is queued again unless something newer is. Returns
- * how many. */
+/* The broker had lost its memory when it came: what it took on connections before is queued again
+ * unless something newer is. Returns how many. */
 size_t outbox_republish(struct outbox *outbox, uint64_t now_us);
 /* Holds back values (status kinds still go): true until the announcement is out. */
 void outbox_hold_values(struct outbox *outbox, bool hold);

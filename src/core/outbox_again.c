@@ -61,8 +61,8 @@ size_t outbox_republish(struct outbox *outbox, uint64_t now_us)
     /* the limits may push a topic out, but never this one */
     for (struct topic *topic = outbox->topics; topic; topic = topic->hh.next) {
         struct message *message = topic->kept;
-        if (!message || topic->newest)
-            continue;
+        if (!message || topic->newest || message->n_cuts == outbox->n_cuts)
+            continue; /* a newer one goes anyway, or it came after the memory was lost */
         uint64_t age_s = (now_us - message->put_us) / MS_TO_US(1000);
         if (message->expiry_s && age_s >= message->expiry_s)
             continue; /* nobody would get it */

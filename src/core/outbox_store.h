@@ -42,6 +42,7 @@ struct message {
     size_t size; /* of data */
     size_t length, correlation_length;
     uint64_t put_us; /* when it was put, for its expiry */
+    uint64_t n_cuts; /* kept: the connections that had ended when the broker took it */
     uint32_t expiry_s;
     uint8_t qos;
     bool retain, latest_only, status, has_correlation;
