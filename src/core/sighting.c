@@ -18,6 +18,7 @@ void peer_forget_sighting(struct peer *peer, struct sighting *sighting)
 {
     gateway_remove_device(peer->gateway, sighting->device);
     *sighting = (struct sighting){0};
+    peer->gateway->schedule = true; /* there may be another way */
     /* The objects share the numbers: BlueZ renews a subscription by itself when the peer comes back
      * to an adapter, before we ask. With the last object the last subscription went. */
     for (size_t i = 0; i < MAX_ADAPTERS; i++)

@@ -153,6 +153,25 @@ static void peer_waits_for_a_busy_adapter_that_hears_it_much_better(void **state
 }
 
 /* online by the first adapter, then wanted again */
+static void peer_that_waits_for_a_busy_adapter_takes_another_when_that_forgets_it(void **state)
+{
+    struct world *world = begin(2);
+    struct event gone = {.type = EVENT_DEVICE_GONE, .adapter = ADAPTER_1, .device = 10};
+
+    world->settings.devices[0].connection =
+        (struct connection_settings){.mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000};
+    two_adapters(world);
+    world_hear_at(world, ADAPTER_1, 1, 11, -40);
+    world_hear_at(world, ADAPTER_1, 0, 10, -40);
+    world_hear_at(world, ADAPTER_2, 0, 20, -80);
+    world_clear(world);
+    world_message(world, "g/d0/lamp/get", "", false);
+    assert_null(world_find(world, ACTION_CONNECT, NULL)); /* worth waiting for */
+    world_event(world, &gone);
+    assert_connects(world, ADAPTER_2, 20);
+    end(world);
+}
+
 static uint32_t adapter_of_the_next_contact(int16_t rssi_1, int16_t rssi_2)
 {
     struct world *world = begin_on_demand();
@@ -363,6 +382,7 @@ int main(void)
         cmocka_unit_test(peer_goes_to_the_adapter_that_hears_it_best),
         cmocka_unit_test(peer_does_not_wait_for_a_busy_adapter_that_hears_it_a_little_better),
         cmocka_unit_test(peer_waits_for_a_busy_adapter_that_hears_it_much_better),
+        cmocka_unit_test(peer_that_waits_for_a_busy_adapter_takes_another_when_that_forgets_it),
         cmocka_unit_test(peer_leaves_an_adapter_only_for_one_that_is_5_db_better),
         cmocka_unit_test(failures_at_one_adapter_lead_to_the_other),
         cmocka_unit_test(full_adapter_is_never_taken_while_another_has_room),
