@@ -120,10 +120,14 @@ static void end(struct peer *peer, enum reason reason, const char *why)
     peer->cooldown_us = gateway_in(peer->gateway, peer->settings->connection.cooldown_ms);
     if (contact_holds_link(peer))
         return; /* somebody asked for it */
-    if (peer->link_up || peer->state == PEER_STATE_CONNECTING)
+    if (peer->state == PEER_STATE_DISCONNECTING)
+        ; /* what follows it sees that the contact is over */
+    else if (peer->link_up || peer->state == PEER_STATE_CONNECTING)
         peer_disconnect(peer, reason, false, false, why);
     else
         peer_consider(peer);
+    if (peer->ops || peer->sequences) /* who waits is not left alone: once more */
+        contact_begin(peer);
 }
 
 /* Nothing left to do: let go after `linger`. */
@@ -190,6 +194,8 @@ bool contact_available(const struct peer *peer)
 {
     if (peer->state == PEER_STATE_ONLINE)
         return true;
+    if (!held(peer) && peer->online_us) /* being let go, or subscribed again */
+        return true;
     if (held(peer) || hold_is_disabled(peer) || !peer->contact_us)
         return false;
     return peer->gateway->now.mono_us - peer->contact_us < MS_TO_US(availability_ms(peer));
@@ -251,7 +257,7 @@ void contact_timer(struct peer *peer)
 
     timer_silence(peer);
     timer_availability(peer);
-    if (held(peer))
+    if (held(peer) || peer->state == PEER_STATE_DISABLED)
         return;
     if (peer->contact && peer->contact_limit_us <= now)
         end(peer, REASON_CONTACT_TIMEOUT, "the contact took longer than its `timeout`");

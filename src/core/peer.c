@@ -159,6 +159,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
     peer->echo.entry = NO_ENTRY;
     peer->poll_due_us = peer->keep_alive_due_us = TIME_NEVER;
+    peer->contact_due_us = peer->contact_limit_us = peer->linger_us = TIME_NEVER;
     claim_init(peer);
     peer->state = peer->shown = PEER_STATE_DISABLED;
     peer->reason = REASON_STARTING;
@@ -428,6 +429,8 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     gateway_arm(gateway, peer->retry_us);
     log_failure(peer, why, wait_ms);
     peer_enter_state(peer, PEER_STATE_BACKOFF, reason, "%s", why);
+    if (!peer_wants_link(peer)) /* the contact ended meanwhile */
+        peer_consider(peer);
 }
 
 void peer_end_backoff(struct peer *peer)
@@ -485,6 +488,7 @@ void peer_disconnect(struct peer *peer, enum reason reason, bool failure, bool s
     struct action *action = actions_add(gateway->actions, ACTION_DISCONNECT);
 
     snprintf(why, sizeof(why), "%s", why_now);
+    step_configure_end(peer); /* or it would end in a link that is good */
     peer->wait_op = gateway_next_op(gateway);
     action->op = (struct op){peer->index, peer->generation, peer->wait_op};
     action->adapter = peer->adapter;

@@ -221,10 +221,10 @@ void step_configure(struct peer *peer)
     drive(peer);
 }
 
-void step_configure_again(struct peer *peer)
+void step_configure_end(struct peer *peer)
 {
     if (peer->sequence && peer->sequence->purpose == SEQUENCE_PURPOSE_ON_CONNECT)
-        cancel(TAKE_PTR(peer->sequence), "cancelled", "its services changed");
+        cancel(TAKE_PTR(peer->sequence), "cancelled", "it is not wanted any more");
 }
 
 void step_online(struct peer *peer)

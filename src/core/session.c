@@ -16,7 +16,7 @@ static void resolve(struct peer *peer)
     struct action *action = actions_add(gateway->actions, ACTION_RESOLVE);
 
     connector_release(gateway, peer);
-    step_configure_again(peer);
+    step_configure_end(peer); /* the services are read anew: from the start */
     peer->blind = false;
     peer->wait_op = gateway_next_op(gateway);
     action->op = (struct op){peer->index, peer->generation, peer->wait_op};
@@ -348,8 +348,10 @@ static void online(struct peer *peer)
     peer->wait_op = 0;
     peer->configured = true;
     if (peer->online_us) { /* only subscribed again: the link is the same */
+        gateway_arm(gateway, gateway->now.mono_us); /* what came due meanwhile */
         ops_run(peer);
         step_resume(peer);
+        contact_activity(peer);
         return;
     }
     time_format_duration((gateway->now.mono_us - peer->began_us) / 1000, took, sizeof(took));

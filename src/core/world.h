@@ -822,10 +822,10 @@ void ops_renew(struct peer *peer, const uint32_t *entries);
 void ops_timer(struct peer *peer);
 
 /* sequence.c: the steps engine; its inside is in core/step.h */
-void step_configure(struct peer *peer);       /* begins on_connect */
-void step_configure_again(struct peer *peer); /* the services are read anew: from the start */
-void step_online(struct peer *peer);          /* a new link is good */
-void step_resume(struct peer *peer);          /* operations can be made again */
+void step_configure(struct peer *peer);     /* begins on_connect */
+void step_configure_end(struct peer *peer); /* it must be done anew, or is not wanted any more */
+void step_online(struct peer *peer);        /* a new link is good */
+void step_resume(struct peer *peer);        /* operations can be made again */
 /* an operation of a step ended: well (code NULL), or as `code`, `att` and `text` say */
 void step_operation(struct peer *peer, uint32_t number, const char *code, uint8_t att,
                     const char *text);

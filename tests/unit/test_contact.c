@@ -247,6 +247,137 @@ static void idle_peer_names_what_is_wrong_with_the_adapter(void **state)
     world_free(world);
 }
 
+static void disabled_sleeper_costs_nothing(void **state)
+{
+    struct world *world = world_new(1);
+
+    world->settings.devices[0].enabled = false;
+    world->settings.devices[0].connection = (struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_advance(world, 60000); /* fails in a busy loop */
+    assert_true(gateway_next_deadline(world->gateway) >= world->now.mono_us + 50000000);
+    world_free(world);
+}
+
+static void who_waits_when_a_contact_times_out_is_given_another(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 12000});
+
+    world_message(world, "g/d0/lamp/get", "", false);
+    world_advance(world, 9000);
+    world_message(world, "g/d0/lamp/set", "7", false);
+    world_advance(world, 5000); /* the first has given up, and its contact is over */
+    assert_int_equal(world_count_published(world, "g/d0/lamp/result"), 1);
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    assert_non_null(strstr(world_published(world, "g/d0/lamp/result"), "\"status\":\"ok\""));
+    world_free(world);
+}
+
+static void contact_that_ends_while_disconnecting_leaves_the_connector_free(void **state)
+{
+    struct world *world = world_new(2);
+    struct event known = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = D0,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .rssi = RSSI_UNKNOWN}};
+
+    world->settings.devices[0].queue_timeout_ms = 1000;
+    world->settings.devices[0].connection = (struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 5000};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_event(world, &known);
+    world_message(world, "g/d0/lamp/get", "", false);
+    const struct action *blind = world_expect(world, ACTION_CONNECT);
+    world_advance(world, 4900);
+    world_hear(world, 1, 101); /* d0 gives way */
+    const struct action cancel = *world_expect(world, ACTION_DISCONNECT);
+    world_advance(world, 200); /* and its time is over before that is done */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_DISCONNECTING);
+    world_answer(world, blind, BT_STATUS_CANCELLED);
+    world_answer(world, &cancel, BT_STATUS_OK);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    assert_int_equal(world_find(world, ACTION_CONNECT, blind)->device, 101);
+    world_free(world);
+}
+
+static void contact_that_ends_before_its_attempt_failed_is_no_backoff(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 22000});
+
+    world_message(world, "g/d0/lamp/get", "", false);
+    world_hear(world, 0, D0);
+    const struct action *connect = world_expect(world, ACTION_CONNECT);
+    world_advance(world, 20000); /* no connection within the time allowed */
+    const struct action cancel = *world_expect(world, ACTION_DISCONNECT);
+    world_advance(world, 2500); /* meanwhile the contact's time is over, too */
+    world_answer(world, connect, BT_STATUS_CANCELLED);
+    world_answer(world, &cancel, BT_STATUS_OK);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    world_free(world);
+}
+
+static void what_comes_due_while_subscribing_again_is_not_forgotten(void **state)
+{
+    struct world *world = world_new(1);
+    size_t *until = calloc(1, sizeof(*until));
+
+    world->settings.devices[0].connection =
+        (struct connection_settings){.mode = CONNECTION_MODE_EVERY,
+                                     .every_ms = 1800000,
+                                     .linger_ms = 5000,
+                                     .timeout_ms = 600000,
+                                     .until = until,
+                                     .n_until = 1};
+    world->settings.devices[0].characteristics[1].read_every_ms = 20000;
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_advance(world, 10);
+    come_online(world);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                         .value = {.subscription = subscribe.subscribe.subscription}};
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 19900);
+    world_clear(world);
+    world_event(world, &lost);
+    const struct action again = *world_expect(world, ACTION_SUBSCRIBE);
+    world_advance(world, 200);
+    world_value(world, &subscribe, "\x05", 1); /* all that it waited for */
+    world_answer(world, &again, BT_STATUS_OK);
+    world_advance(world, 10);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 5100);
+    let_go(world);
+    world_free(world);
+}
+
+static void availability_stays_while_a_long_contact_is_let_go(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 50000, .timeout_ms = 60000});
+
+    world->settings.devices[0].availability_timeout_ms = 30000;
+    world_message(world, "g/d0/lamp/set", "7", false);
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_clear(world);
+    world_advance(world, 50100);
+    let_go(world);
+    assert_null(world_published(world, "g/d0/status/availability"));
+    world_free(world);
+}
+
 static void silent_subscription_is_made_anew(void **state)
 {
     struct world *world = world_new(1);
@@ -300,6 +431,12 @@ int main(void)
         cmocka_unit_test(sleeper_that_is_heard_is_available_unless_its_last_try_failed),
         cmocka_unit_test(contact_that_went_well_forgets_the_failures_before),
         cmocka_unit_test(idle_peer_names_what_is_wrong_with_the_adapter),
+        cmocka_unit_test(disabled_sleeper_costs_nothing),
+        cmocka_unit_test(who_waits_when_a_contact_times_out_is_given_another),
+        cmocka_unit_test(contact_that_ends_while_disconnecting_leaves_the_connector_free),
+        cmocka_unit_test(contact_that_ends_before_its_attempt_failed_is_no_backoff),
+        cmocka_unit_test(what_comes_due_while_subscribing_again_is_not_forgotten),
+        cmocka_unit_test(availability_stays_while_a_long_contact_is_let_go),
         cmocka_unit_test(silent_subscription_is_made_anew),
         cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
     };

@@ -512,6 +512,22 @@ static void subscribe_step_moves_a_subscription_behind_a_write(void **state)
     world_free(world);
 }
 
+static void on_connect_ends_with_the_attempt_that_it_is_part_of(void **state)
+{
+    struct world *world = begin("    connection: { on_demand: true, timeout: 5s }\n" ON_CONNECT);
+
+    world_message(world, "g/d0/command/go", "", false);
+    world_advance(world, 4000);
+    come_up(world);
+    struct action subscribe = subscribed(world);
+    write_is_answered(world, 9); /* now it waits for a value, */
+    world_advance(world, 1100);  /* ... and the contact's time is over */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_DISCONNECTING);
+    value(world, &subscribe, 5); /* late */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_DISCONNECTING);
+    world_free(world);
+}
+
 static void services_that_change_begin_on_connect_anew(void **state)
 {
     struct event changed = {.type = EVENT_SERVICES_CHANGED, .adapter = ADAPTER_1, .device = D0};
@@ -806,6 +822,7 @@ int main(void)
         cmocka_unit_test(on_connect_comes_after_subscribing_and_before_online),
         cmocka_unit_test(failed_on_connect_is_a_failed_attempt_that_names_the_step),
         cmocka_unit_test(subscribe_step_moves_a_subscription_behind_a_write),
+        cmocka_unit_test(on_connect_ends_with_the_attempt_that_it_is_part_of),
         cmocka_unit_test(services_that_change_begin_on_connect_anew),
         cmocka_unit_test(command_goes_on_when_a_subscription_was_made_anew),
         cmocka_unit_test(bare_poll_runs_once_per_connection),
