@@ -101,7 +101,7 @@ void contact_begin(struct peer *peer)
         peer->contact_due_us = gateway_in(gateway, settings->every_ms);
     peer->retry_us = 0;
     peer->blind_us = 0;
-    if (peer->state == PEER_STATE_IDLE)
+    if (peer->state == PEER_STATE_IDLE || peer->state == PEER_STATE_BACKOFF)
         peer_consider(peer);
 }
 
@@ -118,10 +118,8 @@ static void end(struct peer *peer, enum reason reason, const char *why)
     peer->contact = false;
     peer->linger_us = peer->contact_limit_us = TIME_NEVER;
     peer->cooldown_us = gateway_in(peer->gateway, peer->settings->connection.cooldown_ms);
-    if (contact_holds_link(peer))
-        return; /* somebody asked for it */
-    if (peer->state == PEER_STATE_DISCONNECTING)
-        ; /* what follows it sees that the contact is over */
+    if (contact_holds_link(peer) || peer->state == PEER_STATE_DISCONNECTING)
+        ; /* somebody asked for it; what follows the latter sees that the contact is over */
     else if (peer->link_up || peer->state == PEER_STATE_CONNECTING)
         peer_disconnect(peer, reason, false, false, why);
     else
@@ -194,10 +192,10 @@ bool contact_available(const struct peer *peer)
 {
     if (peer->state == PEER_STATE_ONLINE)
         return true;
-    if (!held(peer) && peer->online_us) /* being let go, or subscribed again */
-        return true;
     if (held(peer) || hold_is_disabled(peer) || !peer->contact_us)
         return false;
+    if (peer->online_us) /* being let go, or subscribed again */
+        return true;
     return peer->gateway->now.mono_us - peer->contact_us < MS_TO_US(availability_ms(peer));
 }
 

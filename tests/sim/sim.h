@@ -17,8 +17,12 @@
  *   sim_broker.c    the broker, and the people who send commands
  *   sim_retain.c    what the broker keeps and gives back
  *   sim_fault.c     what goes wrong, when, and when it ends
+ *   sim_steps.c     sequences of steps in the configuration
+ *   sim_contact.c   peers that are not held: their configuration, contacts, availability, silence
  *   sim_check.c     states, reasons, connects, time
+ *   sim_recover.c   who must be back when, after the last fault
  *   sim_stream.c    what was notified against what was published
+ *   sim_memory.c    what the broker retains against what is so
  */
 #pragma once
 
@@ -33,6 +37,11 @@
 #define N_FLIGHT_MAX  512
 #define N_FILTERS_MAX 64
 #define NOBODY        (-1)
+
+/* Each value that is read or written is a number that is used once, with one of these. */
+#define READ_MARK  0x80000000u
+#define WRITE_MARK 0x40000000u /* by a command of this number */
+#define STEP_MARK  0x20000000u /* by a step */
 
 #define S_TO_US(s)   ((uint64_t)(s)*1000000)
 #define MIN_TO_US(m) S_TO_US((m)*60)
@@ -107,6 +116,8 @@ struct sim_char {
     uint16_t uuid, flags;
     uint32_t sequence; /* of the last notified value */
     uint64_t interval_us;
+    uint32_t written;  /* by a command, and not read since; 0: none */
+    uint32_t notified; /* the last value since it was written; 0: none */
 };
 
 /* A characteristic's object at BlueZ. */
@@ -185,6 +196,7 @@ struct sim_call {
     int gatt;
     uint32_t subscription;
     uint32_t written;
+    bool by_step;
     bool on, cancelled;
     bool waits; /* a Connect to somebody who is not there; a Resolve */
 };
@@ -195,12 +207,19 @@ struct stream_item {
     uint32_t value;
     bool acked, optional;
     uint64_t token;
+    int64_t real_us; /* when it came */
+    uint64_t order;
 };
 
 /* One value topic: what has to be published, in order. */
 struct sim_stream {
     struct stream_item *items; /* owned */
     size_t head, next, n, size;
+    uint32_t last; /* that the broker took */
+    uint64_t order, last_order;
+    bool published, retained;
+    uint64_t forgets;  /* of the broker, when it took it */
+    uint64_t reminder; /* token of the one after that; 0: not on its way */
 };
 
 enum command_state { SENT, HANDED, ANSWERED };
@@ -208,7 +227,7 @@ enum command_state { SENT, HANDED, ANSWERED };
 struct sim_command {
     enum command_state state;
     uint64_t sent_us, token;
-    uint32_t written; /* the number that a /set carries; 0: none */
+    bool writes; /* if it is answered `ok`, it was carried out */
     unsigned n_writes;
     unsigned replays; /* answers that may come beyond the first: the request came again, or
                          the connection broke before the answer was acknowledged */
@@ -231,6 +250,9 @@ struct sim_mail {
     bool retained, is_suback, ok;
 };
 
+/* What a peer's way back has to wait for; see sim_recover.c. */
+enum sim_recovery { RECOVERY_ORDINARY, RECOVERY_HUNG, RECOVERY_REFUSED, N_RECOVERIES };
+
 struct sim_peer {
     enum peer_state state;
     enum reason reason;
@@ -242,7 +264,22 @@ struct sim_peer {
     uint64_t idle_us;     /* since when it could be connected and is not; 0: no */
     uint64_t bring_up_us; /* since when it is between Connect and online; 0: not */
     bool availability_handed, availability; /* on this connection to the broker */
-    uint64_t connects[16];                  /* times of the last ones */
+    char link[48];                          /* state/reason, as retained by the broker */
+
+    /* contacts */
+    bool contact, contact_reached;
+    bool good; /* the link, as seen last */
+    uint64_t contact_limit_us, contact_began_us, contact_ended_us;
+    uint64_t nothing_us;   /* since when nothing is left to do; 0: something is */
+    uint64_t reached_us;   /* last online, or heard without a failure before; 0: never */
+    uint64_t listening_us; /* since when it is online and subscribed; 0: it is not */
+    uint64_t value_us;     /* of the last notification */
+
+    /* after the last fault */
+    enum sim_recovery recovery;
+    uint64_t back_by_us, back_us; /* back_us 0: not yet */
+    bool unwanted;                /* just now */
+    uint64_t connects[16];        /* times of the last ones */
     size_t n_connects;
     struct sim_stream streams[N_ENTRIES_MAX];
 };
@@ -259,7 +296,7 @@ struct sim_options {
 struct sim_totals {
     uint64_t events, actions, connects, onlines, notifications, values, commands, faults, phases;
     uint64_t duplicates, skipped;
-    uint64_t worst_recovery_us;
+    uint64_t recoveries[N_RECOVERIES], worst_recovery_us[N_RECOVERIES];
 };
 
 struct sim {
@@ -303,12 +340,15 @@ struct sim {
     struct sim_mail *mails, *retained; /* owned */
     size_t n_mails, n_retained;
     bool said_online, said_devices, said_offline;
+    uint64_t forgets; /* how often it lost its memory */
+    bool ever_refused;
     uint64_t broker_up_us;
     struct sim_command *commands; /* owned */
     size_t n_commands, commands_size;
 
     bool quiet; /* no more faults until the next phase */
     uint64_t quiet_us, phase_end_us, last_fault_us;
+    uint64_t lacking_us; /* since when somebody is missing who must be back; 0: nobody is */
     uint64_t fault_mean_us;
     uint64_t fault_kinds; /* which may happen in this run */
     uint64_t command_mean_us;
@@ -328,6 +368,7 @@ struct sim {
 /* sim_settings.c */
 void sim_settings_make(struct sim *sim);
 void sim_settings_done(struct sim *sim);
+struct schema *sim_schema_number(void); /* `value`, a uint32 */
 bool sim_radio_serves(const struct sim *sim, size_t peer, int radio);
 /* some peer's radio; with `auto`: may become it */
 bool sim_radio_selected(const struct sim *sim, int radio);
@@ -389,6 +430,7 @@ void sim_gatt_notify(struct sim *sim, struct sim_object *object, int gatt, unsig
 void sim_gatt_lost(struct sim *sim, struct sim_object *object, int gatt);
 void sim_gatt_remove(struct sim *sim, struct sim_object *object, int gatt);
 void sim_gatt_change(struct sim *sim, struct sim_object *object, bool shift);
+void sim_gatt_mute(struct sim *sim, struct sim_object *object); /* it forgets to notify */
 
 /* sim_broker.c */
 void sim_broker_up(struct sim *sim);
@@ -406,6 +448,7 @@ void sim_subscribe_topic(struct sim *sim, const char *filter);
 void sim_unsubscribe_topic(struct sim *sim, const char *filter);
 void sim_retain(struct sim *sim, const char *topic, const void *payload, size_t length);
 void sim_echo(struct sim *sim, const char *topic, const void *payload, size_t length);
+const struct sim_mail *sim_retained(const struct sim *sim, const char *topic); /* or NULL */
 void sim_forget_retained(struct sim *sim); /* a broker that starts anew */
 void sim_retain_connection_lost(struct sim *sim);
 void sim_retain_done(struct sim *sim);
@@ -420,15 +463,42 @@ void sim_check_action(struct sim *sim, const struct action *action);
 /* the peripheral that a peer is or must become, or NOBODY */
 int sim_check_device_of(const struct sim *sim, size_t peer);
 void sim_check_event(struct sim *sim, const struct event *event);
-void sim_check_recovered(struct sim *sim, bool slow_too);
 void sim_check_over(struct sim *sim, struct sim_object *object); /* a Connect is not pending */
+
+/* sim_steps.c */
+void sim_steps_make(struct sim *sim, const struct sim_device *device,
+                    struct device_settings *settings);
+
+/* sim_contact.c */
+void sim_contact_make(struct sim *sim, size_t i);
+bool sim_contact_held(const struct sim *sim, size_t i); /* connected always */
+bool sim_contact_wants_link(const struct sim *sim, size_t i);
+bool sim_contact_may_say(const struct sim *sim, size_t i, bool available);
+void sim_contact_check(struct sim *sim, size_t i, const struct event *event);
+
+/* sim_recover.c */
+#define SIM_RECOVERY_US S_TO_US(180) /* after it nobody waits for anything but a refusal's end */
+#define SIM_CONTACT_US  S_TO_US(75)  /* a healthy peer is online so long after its contact began */
+bool sim_is_in_reach(const struct sim *sim, size_t i);
+const char *sim_recovery_name(enum sim_recovery recovery);
+void sim_recover_begin(struct sim *sim);
+void sim_recover_watch(struct sim *sim); /* each second */
+void sim_recover_check(struct sim *sim); /* at its end */
+
+/* sim_memory.c */
+void sim_memory_lose(struct sim *sim);
+void sim_memory_link(struct sim *sim, size_t peer, const struct action *action);
+void sim_memory_bridge(struct sim *sim, const char *last, const struct action *action);
+void sim_memory_check_now(struct sim *sim, size_t i);
+void sim_memory_check(struct sim *sim);
 
 /* sim_stream.c */
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
                        uint32_t value);
 void sim_stream_expect_optional(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value);
+void sim_stream_expect_one(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value);
 void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct action *action);
-void sim_stream_acked(struct sim *sim, size_t peer, size_t entry, uint64_t token);
+void sim_stream_acked(struct sim *sim, size_t peer, size_t entry, uint64_t token, bool refused);
 void sim_stream_broken(struct sim *sim);
 void sim_stream_check_empty(struct sim *sim);
 void sim_stream_done(struct sim *sim);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WRITE_MARK 0x40000000u
 /* ACTION_PUBLISH may go at most this many times beyond a window that the broker gave: never */
 #define QOS0_WINDOW 16
 
@@ -23,7 +22,7 @@ void sim_broker_up(struct sim *sim)
     if (sim->broker_up)
         return;
     if (sim_chance(sim, 30))
-        sim_forget_retained(sim);
+        sim_memory_lose(sim);
     sim->broker_up = true;
     sim->frozen = false;
     sim->connection++;
@@ -84,14 +83,15 @@ static void ack(struct sim *sim, uint64_t token, uint64_t connection)
         sim->used--;
     else
         sim->used_qos0--;
+    bool refused = sim->refusing && sim_chance(sim, 10);
+    sim->ever_refused |= refused;
     if (message.kind == MESSAGE_VALUE)
-        sim_stream_acked(sim, message.peer, message.entry, token);
+        sim_stream_acked(sim, message.peer, message.entry, token, refused);
     else if (message.kind == MESSAGE_RESULT) {
         sim->commands[message.command].state = ANSWERED;
         /* behind one of the same topic that is not: it is sent again with that, see outbox.h */
         sim->commands[message.command].replays += sim->reordering;
     }
-    bool refused = sim->refusing && sim_chance(sim, 10);
     struct event event = {
         .type = EVENT_PUBLISHED,
         .published = {.token = token, .ok = !refused, .code = refused ? 0x97 : 0}};
@@ -136,6 +136,7 @@ static bool number_after(const char *text, char letter, size_t below, size_t *re
 
 static void bridge(struct sim *sim, const char *last, const struct action *action)
 {
+    sim_memory_bridge(sim, last, action);
     if (strcmp(last, "devices") == 0)
         sim->said_devices = true;
     if (strcmp(last, "status") != 0)
@@ -172,6 +173,9 @@ static void result(struct sim *sim, const struct action *action, struct sim_flig
     else if (command->state != SENT)
         sim_fail(sim, "command %u is answered twice: %.*s", index, (int)action->publish.length,
                  (const char *)action->publish.payload);
+    if (command->writes && !command->n_writes &&
+        memmem(action->publish.payload, action->publish.length, "\"status\":\"ok\"", 13))
+        sim_fail(sim, "command %u is answered `ok`, and nothing was written", index);
     command->state = HANDED;
     message->command = index;
 }
@@ -209,6 +213,7 @@ static void classify(struct sim *sim, const struct action *action, struct sim_fl
         check_speaks(sim, message->peer, topic);
     } else if (strcmp(rest, "/status/link") == 0) {
         message->kind = MESSAGE_STATUS;
+        sim_memory_link(sim, message->peer, action);
     } else if (strlen(rest) > 7 && strcmp(rest + strlen(rest) - 7, "/result") == 0) {
         result(sim, action, message);
     } else if (number_after(rest + 1, 'e', N_ENTRIES_MAX, &message->entry, &rest) && !*rest) {
@@ -235,10 +240,10 @@ static void publish(struct sim *sim, const struct action *action)
     }
     classify(sim, action, &message);
     sim->flight[sim->n_flight++] = message;
-    /* how gateways know of each other; the rest is sim_stream's */
+    /* values are sim_stream's */
     const char *topic = action->publish.topic;
-    if (topic_matches("g/+/status/link", topic) || topic_matches("g/bridge/+/status", topic) ||
-        topic_matches("g/bridge/+/devices", topic)) {
+    if (topic_matches("g/+/status/+", topic) || topic_matches("g/bridge/+/status", topic) ||
+        topic_matches("g/bridge/+/devices", topic) || topic_matches("g/bridge/+/info", topic)) {
         sim_retain(sim, topic, action->publish.payload, action->publish.length);
         sim_echo(sim, topic, action->publish.payload, action->publish.length);
     }
@@ -381,6 +386,25 @@ void sim_resume_all(struct sim *sim)
     resume_all(sim, sim->connection, 0);
 }
 
+/* "g/d3/command/c0", with the number that it is to write where it writes one */
+static bool name_command(struct sim *sim, size_t device, uint32_t index, char *topic, char *payload,
+                         size_t size)
+{
+    const struct device_settings *settings = &sim->settings.devices[device];
+    size_t n = settings->n_commands;
+
+    if (!n || !sim_chance(sim, 40))
+        return false;
+    size_t which = sim_below(sim, (uint32_t)n + 1);
+    snprintf(topic, size, "g/d%zu/command/c%zu", device, which);
+    payload[0] = '\0';
+    if (which < n && settings->commands[which].parameters && !sim_chance(sim, 10)) {
+        snprintf(payload, size, "{\"value\":%u}", WRITE_MARK | index);
+        sim->commands[index].writes = true;
+    }
+    return true;
+}
+
 void sim_command(struct sim *sim)
 {
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
@@ -396,7 +420,9 @@ void sim_command(struct sim *sim)
     }
     uint32_t index = new_command(sim);
     make_payload(sim, index, payload, sizeof(payload));
-    if (nowhere)
+    if (name_command(sim, device, index, topic, payload, sizeof(topic)))
+        nowhere = false;
+    else if (nowhere)
         snprintf(topic, sizeof(topic), sim_chance(sim, 50) ? "g/d%zu/e0" : "g/d9%zu/e0/set",
                  device);
     else

@@ -3,6 +3,7 @@
  * claim, availability, queues, and that nothing is done in a hurry for nothing. Reasons may lag
  * behind the truth for GRACE_US.
  */
+#include "core/step.h"
 #include "sim.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@
 #define TIMERS_PER_SECOND   200
 #define WARNINGS_PER_MINUTE 240
 #define SLACK_US            S_TO_US(1)
+#define COMMANDS_MAX        8 /* named ones that wait for one peer */
 
 /* ---- what the world knows ---- */
 
@@ -95,15 +97,10 @@ static void check_connect(struct sim *sim, const struct action *action)
     if (other)
         sim_fail(sim, "a second Connect on one adapter: d%d, while d%d is connecting",
                  object->device, other->device);
-    size_t linked = 0;
-    for (size_t i = 0; i < sim->n_devices; i++) {
-        struct peer *other_peer = sim->gateway->peers[i];
-        if (!sim->settings.devices[i].enabled || !other_peer->bound)
-            continue;
-        const struct sim_object *theirs = &sim->objects[object->radio][sim_check_device_of(sim, i)];
-        /* not one that another program made by an adapter that is not for the peer, before the
-         * peer was known: nobody told the core whose it is */
-        linked += theirs->connected && peer_find_sighting(other_peer, theirs->id);
+    size_t linked = 0; /* of objects that were told of since somebody was bound to them */
+    for (size_t d = 0; d < sim->n_devices; d++) {
+        const struct sim_object *one = &sim->objects[object->radio][d];
+        linked += one->id && one->connected && gateway_peer_of_device(sim->gateway, one->id);
     }
     if (linked >= sim->settings.bluetooth.connections)
         sim_fail(sim, "d%d: a Connect beyond the %zu links allowed", object->device, linked);
@@ -211,6 +208,9 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     case REASON_LET_GO:
         return peer->away_us > sim->now.mono_us - SLACK_US ||
                peer->state == PEER_STATE_DISCONNECTING;
+    case REASON_IDLE:
+        return sim->bluez_up && powered &&
+               (peer->state == PEER_STATE_IDLE || peer->state == PEER_STATE_DISCONNECTING);
     case REASON_OK: return false;
     case REASON_NO_SLOT:
         for (int r = 0; r < N_RADIOS; r++)
@@ -221,12 +221,20 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     }
 }
 
-static uint64_t longest(enum peer_state state)
+static uint64_t attempt_us(const struct sim *sim, size_t i)
+{
+    const struct sequence_settings *on_connect = &sim->settings.devices[i].on_connect;
+
+    /* before and after it as long as without it */
+    return MS_TO_US(on_connect->n_steps ? 2 * ATTEMPT_MS + on_connect->timeout_ms : ATTEMPT_MS);
+}
+
+static uint64_t longest(const struct sim *sim, size_t i, enum peer_state state)
 {
     switch (state) {
     case PEER_STATE_CONNECTING: return MS_TO_US(CONNECT_MS + CONNECT_SETTLE_MS);
     case PEER_STATE_RESOLVING: return MS_TO_US(RESOLVE_MS);
-    case PEER_STATE_CONFIGURING: return MS_TO_US(ATTEMPT_MS);
+    case PEER_STATE_CONFIGURING: return attempt_us(sim, i);
     case PEER_STATE_DISCONNECTING: return 4 * MS_TO_US(DISCONNECT_MS); /* asked again */
     case PEER_STATE_BACKOFF: return MS_TO_US(SLOWEST_RETRY_MS);
     case PEER_STATE_DISABLED:
@@ -338,8 +346,37 @@ static void check_bring_up(struct sim *sim, size_t i, const struct event *event)
         seen->bring_up_us = sim->now.mono_us;
     else if (!seen->bring_up_us || event->type == EVENT_SERVICES_CHANGED)
         seen->bring_up_us = sim->now.mono_us;
-    else if (sim->now.mono_us - seen->bring_up_us > MS_TO_US(ATTEMPT_MS) + SLACK_US)
-        sim_fail(sim, "d%zu is being brought up for more than %d s", i, ATTEMPT_MS / 1000);
+    else if (sim->now.mono_us - seen->bring_up_us > attempt_us(sim, i) + SLACK_US)
+        sim_fail(sim, "d%zu is being brought up for too long", i);
+}
+
+static bool is_late(const struct sim *sim, uint64_t due_us)
+{
+    return due_us < sim->now.mono_us && sim->now.mono_us - due_us > SLACK_US;
+}
+
+/* One sequence at a time, within its time, and what is due is done. */
+static void check_steps(struct sim *sim, size_t i)
+{
+    const struct peer *peer = sim->gateway->peers[i];
+    bool online =
+        peer->state == PEER_STATE_ONLINE && sim->now.mono_us - sim->peers[i].state_us > SLACK_US;
+    bool free = online && !peer->sequence;
+
+    if (peer->n_sequences > COMMANDS_MAX)
+        sim_fail(sim, "d%zu has %zu commands waiting", i, peer->n_sequences);
+    if (peer->sequence && is_late(sim, peer->sequence->deadline_us))
+        sim_fail(sim, "d%zu: steps take longer than their timeout", i);
+    if (peer->sequence && peer->state != PEER_STATE_ONLINE &&
+        peer->state != PEER_STATE_CONFIGURING && peer->state != PEER_STATE_RESOLVING &&
+        peer->state != PEER_STATE_DISCONNECTING)
+        sim_fail(sim, "d%zu is %s, and its steps go on", i, peer_state_name(peer->state));
+    if (free && (is_late(sim, peer->poll_due_us) || is_late(sim, peer->keep_alive_due_us)))
+        sim_fail(sim, "d%zu is to be polled or kept alive, and is not", i);
+    for (size_t e = 0; e < peer->n_entries; e++)
+        if (online && peer->entries[e].source != NO_SOURCE &&
+            is_late(sim, peer->entries[e].read_due_us))
+            sim_fail(sim, "d%zu/e%zu is to be read, and is not", i, e);
 }
 
 static void check_peer(struct sim *sim, size_t i, const struct event *event)
@@ -355,6 +392,7 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
         if (peer->state == PEER_STATE_ONLINE && seen->state != PEER_STATE_ONLINE)
             sim->totals.onlines++;
     }
+    sim_contact_check(sim, i, event);
     if (peer->state != seen->state || peer->generation != seen->generation)
         seen->state_us = sim->now.mono_us;
     if (peer->reason != seen->reason)
@@ -368,20 +406,26 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
         check_why(sim, i);
         check_idle(sim, i);
     }
-    if (sim->now.mono_us - seen->state_us > longest(peer->state) + SLACK_US)
+    if (sim->now.mono_us - seen->state_us > longest(sim, i, peer->state) + SLACK_US)
         sim_fail(sim, "d%zu is %s for too long", i, peer_state_name(peer->state));
     check_bring_up(sim, i, event);
     seen->generation = peer->generation;
+    check_steps(sim, i);
     if (peer->n_ops > OPS_MAX)
         sim_fail(sim, "d%zu has %zu operations waiting", i, peer->n_ops);
-    /* with room in the window nothing of it can be waiting */
-    if (peer->speaks && !sim->reordering && sim->used < sim->window &&
-        (!seen->availability_handed || seen->availability != (peer->state == PEER_STATE_ONLINE)))
-        sim_fail(sim, "d%zu is %s, and its availability says otherwise", i,
-                 peer_state_name(peer->state));
+    if (peer->speaks)
+        sim_memory_check_now(sim, i);
 }
 
 /* ---- the whole ---- */
+
+/* between contacts, and waits to hear its peer */
+static bool listens(const struct sim *sim, size_t i)
+{
+    return sim->settings.devices[i].enabled &&
+           sim->settings.devices[i].connection.mode == CONNECTION_MODE_WHEN_SEEN &&
+           sim->gateway->peers[i]->state == PEER_STATE_IDLE;
+}
 
 static void check_scan_of(struct sim *sim, int r)
 {
@@ -389,9 +433,9 @@ static void check_scan_of(struct sim *sim, int r)
     bool missing = false;
 
     for (size_t i = 0; i < sim->n_devices; i++)
-        missing |= sim->settings.devices[i].enabled && !sim->gateway->peers[i]->link_up &&
-                   sim_radio_serves(sim, i, r) && !sim->gateway->peers[i]->pause_us &&
-                   !sim->gateway->peers[i]->away_us;
+        missing |= ((sim_contact_wants_link(sim, i) && !sim->gateway->peers[i]->link_up) ||
+                    listens(sim, i)) &&
+                   sim_radio_serves(sim, i, r);
     bool scans = radio->id && radio->discovering;
     if (!scans || missing || radio->scan != SCAN_GOOD || sim->stopping)
         radio->needless_scan_us = 0;
@@ -449,87 +493,4 @@ void sim_check_event(struct sim *sim, const struct event *event)
         check_peer(sim, i, event);
     check_scan(sim);
     check_outbox(sim);
-}
-
-/* ---- after the last fault ---- */
-
-static bool is_excused(const struct sim *sim, size_t i, bool slow_too)
-{
-    const struct peer *peer = sim->gateway->peers[i];
-    int d = sim_check_device_of(sim, i);
-
-    return !sim->settings.devices[i].enabled || d == NOBODY || !sim->devices[d].present ||
-           (!slow_too && peer->retry_slow && peer->retry_us > sim->now.mono_us - S_TO_US(60));
-}
-
-/* also a link that the peer does not use: it takes its place, too */
-static bool is_linked(const struct sim *sim, size_t i)
-{
-    const struct peer *peer = sim->gateway->peers[i];
-    bool linked = peer->link_up;
-
-    for (size_t j = 0; j < MAX_ADAPTERS; j++)
-        linked |= peer->sightings[j].device && peer->sightings[j].connected;
-    return linked;
-}
-
-static void check_complete(struct sim *sim, size_t i)
-{
-    const struct device_settings *settings = &sim->settings.devices[i];
-    const struct peer *peer = sim->gateway->peers[i];
-
-    for (size_t e = 0; e < settings->n_characteristics; e++)
-        if (peer->entries[e].missing)
-            sim_fail(sim, "d%zu is online again, but e%zu is missing: %s", i, e,
-                     peer->entries[e].missing);
-}
-
-/*
- * How many of those that may use any adapter, and of those that may use the first only, must be
- * online: the former may have come first and taken the place of the latter, and nobody moves.
- */
-static size_t places_for(const struct sim *sim, size_t any, size_t first, size_t links)
-{
-    size_t places = sim->settings.bluetooth.connections, n = 0;
-
-    for (int r = 0; r < N_RADIOS; r++)
-        n += sim_radio_works(sim, r) && (size_t)r < sim->settings.bluetooth.n_adapters;
-    size_t all = MAX_OF(n, (size_t)1) * places, taken = MIN_OF(places, any + links);
-    return MIN_OF(any, all - MIN_OF(all, links)) + MIN_OF(first, places - taken);
-}
-
-void sim_check_recovered(struct sim *sim, bool slow_too)
-{
-    size_t any = 0, first = 0, links = 0, online = 0, missing = sim->n_devices;
-
-    if (!sim->quiet || sim->stopping)
-        return;
-    for (size_t i = 0; i < sim->n_devices; i++) {
-        if (is_excused(sim, i, slow_too)) {
-            links += is_linked(sim, i);
-            continue;
-        }
-        if (sim->settings.devices[i].adapter)
-            first++;
-        else
-            any++;
-        if (sim->gateway->peers[i]->state == PEER_STATE_ONLINE) {
-            online++;
-            check_complete(sim, i);
-        } else {
-            missing = i;
-        }
-    }
-    if (online < places_for(sim, any, first, links)) {
-        const struct peer *peer = sim->gateway->peers[missing];
-        sim_fail(sim, "%.0f s after the last fault d%zu is still %s: %s",
-                 (double)(sim->now.mono_us - sim->quiet_us) / 1e6, missing,
-                 peer_state_name(peer->state), peer->why);
-    }
-    for (size_t i = 0; i < sim->n_devices; i++)
-        if (!sim->gateway->peers[i]->speaks || !sim->said_online)
-            sim_fail(sim, "%.0f s after the last fault nothing is said of d%zu",
-                     (double)(sim->now.mono_us - sim->quiet_us) / 1e6, i);
-    sim_commands_check(sim, sim->quiet_us);
-    sim_stream_check_empty(sim);
 }

@@ -122,6 +122,15 @@ static void burst(struct sim *sim)
                         1 + sim_below(sim, 200));
 }
 
+/* It goes on without notifying, and nobody says so. */
+static void mute(struct sim *sim)
+{
+    struct sim_object *object = some_linked(sim);
+
+    if (object)
+        sim_gatt_mute(sim, object);
+}
+
 /* Another program connects to it, or takes its link away. */
 static void meddle(struct sim *sim)
 {
@@ -275,15 +284,33 @@ static void set_clock(struct sim *sim)
 {
     int64_t by = (int64_t)sim_spread(sim, 1000, S_TO_US(86400));
 
-    sim->now.real_us += sim_chance(sim, 50) ? by : -by;
+    sim->now.real_us += sim_chance(sim, 50) || by > sim->now.real_us ? by : -by;
 }
 
 static const fault_fn faults[] = {
-    lose_link,       remove_device,    spoil_connect,   spoil_resolve, spoil_subscribe,
-    spoil_operation, end_subscription, change_services, burst,         meddle,
-    forget_object,   power_off,        unplug,          spoil_scan,    end_scan,
-    end_bluez,       end_broker,       freeze_broker,   refuse,        set_clock,
-    lose_link,       remove_device,
+    lose_link,
+    remove_device,
+    spoil_connect,
+    spoil_resolve,
+    spoil_subscribe,
+    spoil_operation,
+    end_subscription,
+    change_services,
+    burst,
+    meddle,
+    forget_object,
+    power_off,
+    unplug,
+    spoil_scan,
+    end_scan,
+    end_bluez,
+    end_broker,
+    freeze_broker,
+    refuse,
+    set_clock,
+    lose_link,
+    remove_device,
+    mute,
 };
 
 static void fault(struct sim *sim, uint64_t phase, uint64_t b)

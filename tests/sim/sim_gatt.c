@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-#define READ_MARK  0x80000000u
-#define WRITE_MARK 0x40000000u
-
 uint16_t sim_gatt_handle(const struct sim *sim, const struct sim_object *object, int gatt)
 {
     return (uint16_t)(0x10 + gatt * 4 + sim->devices[object->device].shift);
@@ -45,6 +42,8 @@ static void emit_value(struct sim *sim, struct sim_object *object, int c, uint32
               gatt->subscription, length < 4 ? ", cut short" : "");
     if (length >= 4)
         sim_stream_expect(sim, object, c, gatt->peer, value);
+    sim->peers[gatt->peer].value_us = sim->now.mono_us;
+    sim->devices[object->device].chars[c].notified = length >= 4 ? value : 0;
     sim_emit(sim, &event);
 }
 
@@ -106,6 +105,13 @@ void sim_gatt_link_up(struct sim *sim, struct sim_object *object)
     for (size_t c = 0; c < N_CHARS_MAX; c++)
         if (object->gatt[c].session)
             sim_schedule(sim, sim_between(sim, 1000, 600000), again, object->link, c);
+}
+
+void sim_gatt_mute(struct sim *sim, struct sim_object *object)
+{
+    sim_trace(sim, "d%d falls silent", object->device);
+    for (size_t c = 0; c < N_CHARS_MAX; c++)
+        object->gatt[c].notifying = false;
 }
 
 /* ---- the end of a subscription ---- */
@@ -285,7 +291,8 @@ void sim_unsubscribe(struct sim *sim, struct sim_call *call, const struct action
 
 /* ---- reading and writing ---- */
 
-static void expect_read(struct sim *sim, const struct sim_call *call, uint32_t value)
+/* may be published without having been read back or notified */
+static void expect_assumed(struct sim *sim, const struct sim_call *call, uint32_t value)
 {
     const struct device_settings *settings = &sim->settings.devices[call->op.peer];
     struct bt_uuid uuid =
@@ -296,25 +303,80 @@ static void expect_read(struct sim *sim, const struct sim_call *call, uint32_t v
             sim_stream_expect_optional(sim, call->op.peer, e, value);
 }
 
-static void operation_done(struct sim *sim, uint64_t serial, uint64_t status)
+/* What is read is published once, unless it only reads back what was written and has been notified,
+ * and so published, meanwhile. */
+static void expect_read(struct sim *sim, const struct sim_call *call, uint32_t value)
 {
-    struct sim_call *call = sim_call_find(sim, serial);
-    struct event event = {.result.status = (enum bt_status)status, .result.att = 0x0e};
+    const struct gatt_op *op = sim->gateway->peers[call->op.peer]->op;
+    const struct sim_char *characteristic = &sim->devices[call->object->device].chars[call->gatt];
+
+    if (!op || op->id != call->op.id)
+        return; /* nobody waits for it any more */
+    if (!(op->read_back && characteristic->notified == value &&
+          sim->settings.devices[call->op.peer].characteristics[op->entry].subscribe))
+        sim_stream_expect_one(sim, call->op.peer, op->entry, value);
+}
+
+static uint32_t read_value(struct sim *sim, const struct sim_call *call)
+{
+    struct sim_char *characteristic = &sim->devices[call->object->device].chars[call->gatt];
+    uint32_t written = characteristic->written;
+
+    characteristic->written = 0; /* each number once, but for the echo of a write */
+    return written ? written : READ_MARK | ++sim->next_read;
+}
+
+static void answer_operation(struct sim *sim, struct sim_call *call, enum bt_status status)
+{
+    struct event event = {.result.status = status, .result.att = 0x0e};
     uint8_t bytes[4];
 
-    if (!call || !call->object)
-        return;
     if (status == BT_STATUS_OK && call->type == ACTION_READ) {
-        uint32_t value = READ_MARK | ++sim->next_read;
+        uint32_t value = read_value(sim, call);
         for (int i = 0; i < 4; i++)
             bytes[i] = (uint8_t)(value >> 8 * i);
         event.read.data = bytes;
         event.read.length = sizeof(bytes);
         expect_read(sim, call, value);
-    } else if (status == BT_STATUS_OK && call->written) {
-        expect_read(sim, call, call->written);
+    } else if (status == BT_STATUS_OK && call->written &&
+               !(sim->devices[call->object->device].chars[call->gatt].flags & GATT_FLAG_READ)) {
+        expect_assumed(sim, call, call->written);
     }
     sim_call_end_with(sim, call, &event);
+}
+
+static void answer_steps(struct sim *sim, uint64_t link, uint64_t b)
+{
+    struct sim_object *object = sim_object_of_link(sim, link);
+
+    for (int c = 0; object && c < N_CHARS_MAX && object->link == link; c++)
+        sim_gatt_notify(sim, object, c, 1);
+}
+
+/* The peripheral notifies what was written, before or after it says that it is done; it answers to
+ * a step by notifying something. */
+static void operation_done(struct sim *sim, uint64_t serial, uint64_t status)
+{
+    struct sim_call *call = sim_call_find(sim, serial);
+
+    if (!call || !call->object)
+        return;
+    struct sim_object *object = call->object;
+    struct sim_char *characteristic = &sim->devices[object->device].chars[call->gatt];
+    uint64_t link = object->link;
+    bool well = status == BT_STATUS_OK && call->type == ACTION_WRITE;
+    if (well && call->by_step)
+        sim_schedule(sim, sim_between(sim, 1000, 900000), answer_steps, link, 0);
+    if (well && call->written) {
+        int c = call->gatt;
+        uint32_t value = call->written;
+        characteristic->written = value;
+        if (object->gatt[c].active && object->gatt[c].notifying && sim_chance(sim, 60))
+            emit_value(sim, object, c, value, 4);
+        call = sim_call_find(sim, serial);
+    }
+    if (call && call->object)
+        answer_operation(sim, call, (enum bt_status)status);
 }
 
 /* After 30 s without an answer BlueZ ends the link. */
@@ -361,7 +423,9 @@ static void arrived(struct sim *sim, uint32_t value)
 {
     uint32_t command = value & ~WRITE_MARK;
 
-    if ((value & (READ_MARK | WRITE_MARK)) != WRITE_MARK || command >= sim->n_commands)
+    if ((value & (READ_MARK | WRITE_MARK | STEP_MARK)) == STEP_MARK)
+        return;
+    if ((value & (READ_MARK | WRITE_MARK | STEP_MARK)) != WRITE_MARK || command >= sim->n_commands)
         sim_fail(sim, "%u was written, and nobody asked for it", value);
     else if (++sim->commands[command].n_writes > 1)
         sim_fail(sim, "command %u was carried out twice", command);
@@ -384,7 +448,9 @@ void sim_write(struct sim *sim, struct sim_call *call, const struct action *acti
         value |= (uint32_t)action->write.data[i] << 8 * i;
     if (action->write.length == 4) {
         arrived(sim, value);
-        call->written = value;
+        call->by_step = value & STEP_MARK;
+        call->written = call->by_step ? 0 : value;
+        sim->devices[call->object->device].chars[call->gatt].notified = 0;
     }
     operate(sim, call);
 }

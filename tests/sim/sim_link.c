@@ -454,6 +454,7 @@ void sim_link_heal(struct sim *sim, struct sim_object *object)
         sim_gatt_change(sim, object, false);
     for (size_t c = 0; c < N_CHARS_MAX; c++)
         object->gatt[c].missing = false;
+    sim_gatt_link_up(sim, object); /* it notifies what it is to notify */
 }
 
 void sim_resolve(struct sim *sim, struct sim_call *call)

@@ -45,7 +45,10 @@ static void add(struct sim_totals *sum, const struct sim_totals *one)
     sum->phases += one->phases;
     sum->duplicates += one->duplicates;
     sum->skipped += one->skipped;
-    sum->worst_recovery_us = MAX_OF(sum->worst_recovery_us, one->worst_recovery_us);
+    for (size_t i = 0; i < N_RECOVERIES; i++) {
+        sum->recoveries[i] += one->recoveries[i];
+        sum->worst_recovery_us[i] = MAX_OF(sum->worst_recovery_us[i], one->worst_recovery_us[i]);
+    }
 }
 
 static struct sim *run(const struct plan *plan, uint64_t seed, size_t keep_lines)
@@ -104,12 +107,15 @@ static void summarize(const struct plan *plan, double seconds)
            " actions, %" PRIu64 " connects, %" PRIu64 " times online\n"
            "  %" PRIu64 " notifications, %" PRIu64 " values published (%" PRIu64
            " unacknowledged when the broker went, %" PRIu64 " dropped by limits), %" PRIu64
-           " commands\n"
-           "  longest recovery after the last fault: %.1f s\n",
+           " commands\n",
            plan->runs, plan->minutes, seconds, plan->runs - plan->failures, plan->failures,
            sum->faults, sum->phases, sum->events, sum->actions, sum->connects, sum->onlines,
-           sum->notifications, sum->values, sum->duplicates, sum->skipped, sum->commands,
-           (double)sum->worst_recovery_us / 1e6);
+           sum->notifications, sum->values, sum->duplicates, sum->skipped, sum->commands);
+    printf("  back after the last fault:");
+    for (size_t i = 0; i < N_RECOVERIES; i++)
+        printf("%s %" PRIu64 " %s within %.1f s", i ? "," : "", sum->recoveries[i],
+               sim_recovery_name(i), (double)sum->worst_recovery_us[i] / 1e6);
+    putchar('\n');
 }
 
 static bool parse_range(const char *text, uint64_t *ret_from, uint64_t *ret_to)

@@ -83,7 +83,7 @@ static void send(struct sim *sim, const struct sim_mail *mail)
 
 void sim_subscribe_topic(struct sim *sim, const char *filter)
 {
-    bool ok = !sim_chance(sim, 1) || strstr(filter, "request");
+    bool ok = !sim_chance(sim, 1) || strstr(filter, "request") || strstr(filter, "info");
     struct sim_mail suback = {
         .topic = copy(filter, strlen(filter)), .payload = NULL, .is_suback = true, .ok = ok};
 
@@ -129,6 +129,14 @@ void sim_retain(struct sim *sim, const char *topic, const void *payload, size_t 
         add(&sim->retained, &sim->n_retained, &mail);
     else
         mail_done(&mail);
+}
+
+const struct sim_mail *sim_retained(const struct sim *sim, const char *topic)
+{
+    for (size_t i = 0; i < sim->n_retained; i++)
+        if (strcmp(sim->retained[i].topic, topic) == 0)
+            return &sim->retained[i];
+    return NULL;
 }
 
 void sim_forget_retained(struct sim *sim)

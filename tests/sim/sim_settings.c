@@ -41,7 +41,7 @@ static void make_device(struct sim *sim, size_t i)
     }
 }
 
-static struct schema *number(struct sim *sim)
+struct schema *sim_schema_number(void)
 {
     struct field_spec *spec = calloc(1, sizeof(*spec));
     struct schema *schema = NULL;
@@ -74,7 +74,7 @@ static void make_entry(struct sim *sim, const struct sim_device *device, size_t 
         .uuid = bt_uuid_from_u16(device->chars[c].uuid),
         .index = -1,
         .readable = true,
-        .schema = number(sim),
+        .schema = sim_schema_number(),
         .retain = true,
         .qos = !sim_chance(sim, 10),
         .history_latest = sim_chance(sim, 10),
@@ -189,8 +189,12 @@ void sim_settings_make(struct sim *sim)
         if (i && i % 2 && sim_chance(sim, 15) && !settings->devices[i].match.has_address)
             make_twins(sim, i);
     }
-    for (size_t i = 0; i < sim->n_devices; i++)
+    for (size_t i = 0; i < sim->n_devices; i++) {
         make_entries(sim, &sim->devices[i], &settings->devices[i]);
+        if (sim_chance(sim, 35))
+            sim_steps_make(sim, &sim->devices[i], &settings->devices[i]);
+        sim_contact_make(sim, i);
+    }
 }
 
 void sim_settings_done(struct sim *sim)

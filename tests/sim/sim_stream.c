@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void push(struct sim_stream *stream, uint32_t value, bool optional)
+static void push(const struct sim *sim, struct sim_stream *stream, uint32_t value, bool optional)
 {
     if (stream->head > 1024 && stream->head * 2 > stream->n) {
         memmove(stream->items, stream->items + stream->head,
@@ -24,7 +24,10 @@ static void push(struct sim_stream *stream, uint32_t value, bool optional)
         if (!stream->items)
             abort();
     }
-    stream->items[stream->n++] = (struct stream_item){.value = value, .optional = optional};
+    stream->items[stream->n++] = (struct stream_item){.value = value,
+                                                      .optional = optional,
+                                                      .real_us = sim->now.real_us,
+                                                      .order = ++stream->order};
 }
 
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
@@ -36,12 +39,17 @@ void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gat
     for (size_t e = 0; e < settings->n_characteristics; e++)
         if (settings->characteristics[e].subscribe &&
             bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
-            push(&sim->peers[peer].streams[e], value, false);
+            push(sim, &sim->peers[peer].streams[e], value, false);
+}
+
+void sim_stream_expect_one(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value)
+{
+    push(sim, &sim->peers[peer].streams[entry], value, false);
 }
 
 void sim_stream_expect_optional(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value)
 {
-    push(&sim->peers[peer].streams[entry], value, true);
+    push(sim, &sim->peers[peer].streams[entry], value, true);
 }
 
 /* {"value":123,... */
@@ -57,6 +65,30 @@ static bool parse(const struct action *action, uint32_t *ret_value)
     for (; i < action->publish.length && text[i] >= '0' && text[i] <= '9'; i++)
         value = value * 10 + (uint64_t)(text[i] - '0');
     *ret_value = (uint32_t)value;
+    return true;
+}
+
+/* The time in it is that of its coming, however long it waited. */
+static bool has_time(const struct action *action, const struct stream_item *item)
+{
+    static const char key[] = "\"ts\":\"";
+    char text[TIME_RFC3339_SIZE];
+    size_t n = time_format_rfc3339(item->real_us, text);
+    const char *at = memmem(action->publish.payload, action->publish.length, key, sizeof(key) - 1);
+    const char *end = (const char *)action->publish.payload + action->publish.length;
+
+    return at && (size_t)(end - at) >= sizeof(key) - 1 + n &&
+           memcmp(at + sizeof(key) - 1, text, n) == 0;
+}
+
+/* A broker that forgot is given the last value again, once. */
+static bool is_reminder(struct sim *sim, struct sim_stream *stream, uint32_t value, uint64_t token)
+{
+    if (!stream->published || value != stream->last || stream->forgets == sim->forgets ||
+        stream->reminder)
+        return false;
+    stream->reminder = token;
+    stream->retained = true;
     return true;
 }
 
@@ -79,10 +111,15 @@ void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct 
         return;
     }
     size_t at = stream->next;
-    while (at < stream->n && stream->items[at].value != value)
+    while (at < stream->n &&
+           (stream->items[at].value != value || !has_time(action, &stream->items[at])))
         at++;
+    if (at == stream->n && is_reminder(sim, stream, value, action->publish.token))
+        return;
     if (at == stream->n) {
-        sim_fail(sim, "%s: %u is published twice, out of order, or was never notified",
+        sim_fail(sim,
+                 "%s: %u is published twice, out of order, with another time, or was "
+                 "never notified",
                  action->publish.topic, value);
         return;
     }
@@ -93,6 +130,7 @@ void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct 
     stream->items[at].token = action->publish.token;
     stream->items[at].acked = false;
     stream->next = at + 1;
+    stream->retained = true;
     outbox_get_stats(sim->gateway->outbox, &stats);
     if (sim->totals.skipped > stats.dropped + stats.thinned)
         sim_fail(sim, "%s: something before %u is lost and not counted (%llu, counted %llu)",
@@ -100,13 +138,24 @@ void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct 
                  (unsigned long long)(stats.dropped + stats.thinned));
 }
 
-void sim_stream_acked(struct sim *sim, size_t peer, size_t entry, uint64_t token)
+void sim_stream_acked(struct sim *sim, size_t peer, size_t entry, uint64_t token, bool refused)
 {
     struct sim_stream *stream = &sim->peers[peer].streams[entry];
 
+    if (token == stream->reminder) {
+        stream->forgets = sim->forgets;
+        stream->reminder = 0;
+    }
     for (size_t i = stream->head; i < stream->next; i++)
-        if (stream->items[i].token == token)
+        if (stream->items[i].token == token) {
             stream->items[i].acked = true;
+            if (refused || stream->items[i].order < stream->last_order)
+                continue;
+            stream->last = stream->items[i].value;
+            stream->last_order = stream->items[i].order;
+            stream->published = true;
+            stream->forgets = sim->forgets;
+        }
     retire(stream);
 }
 
@@ -118,6 +167,7 @@ void sim_stream_broken(struct sim *sim)
             for (size_t i = stream->head; i < stream->next; i++)
                 sim->totals.duplicates += stream->items[i].token != 0;
             stream->next = stream->head;
+            stream->reminder = 0;
         }
 }
 

@@ -9,17 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * How long after the last fault everybody must be back. Behind one another, at worst: a bring-up
- * that hangs until its deadline (ATTEMPT_MS and DISCONNECT_MS: 70 s), or a scan that waits for its
- * slow retry (SCAN_SLOW_RETRY_MS: 60 s, a backoff runs at the same time and is no longer); the
- * next report of a peer (10 s); then, one behind another, N_DEVICES_MAX connects of at most 2 s
- * each, some of which find a peer that vanished from BlueZ again, and own services and
- * subscriptions (10 s): less than three minutes. A failure that says `slow` waits for up to
- * SLOWEST_RETRY_MS instead.
- */
-#define RECOVERY_US      S_TO_US(180)
-#define SLOW_RECOVERY_US (RECOVERY_US + MS_TO_US(SLOWEST_RETRY_MS))
+#define SLOW_RECOVERY_US (SIM_RECOVERY_US + MS_TO_US(SLOWEST_RETRY_MS))
 #define STOP_US          S_TO_US(2)
 #define NEAR_US          S_TO_US(5)
 
@@ -212,53 +202,34 @@ static void fire_timer(struct sim *sim)
 
 /* ---- a run ---- */
 
-static bool everybody_is_back(const struct sim *sim)
-{
-    for (size_t i = 0; i < sim->n_devices; i++)
-        if (sim->settings.devices[i].enabled && sim->devices[i].present &&
-            sim->gateway->peers[i]->state != PEER_STATE_ONLINE)
-            return false;
-    return true;
-}
-
 static void watch_recovery(struct sim *sim, uint64_t phase, uint64_t b)
 {
-    if (!sim->quiet || phase != sim->totals.phases || !sim->quiet_us)
+    if (!sim->quiet || phase != sim->totals.phases || sim->stopping)
         return;
-    if (everybody_is_back(sim)) {
-        sim->totals.worst_recovery_us =
-            MAX_OF(sim->totals.worst_recovery_us, sim->now.mono_us - sim->quiet_us);
-        return;
-    }
+    sim_recover_watch(sim);
     sim_schedule(sim, S_TO_US(1), watch_recovery, phase, 0);
-}
-
-static void check_soon(struct sim *sim, uint64_t a, uint64_t b)
-{
-    sim_check_recovered(sim, false);
 }
 
 static void begin_phase(struct sim *sim, uint64_t a, uint64_t b);
 
 static void end_phase(struct sim *sim, uint64_t a, uint64_t b)
 {
-    bool patient = sim_chance(sim, 25);
-    uint64_t wait_us = patient ? SLOW_RECOVERY_US : RECOVERY_US;
+    uint64_t wait_us = sim_chance(sim, 25) ? SLOW_RECOVERY_US : SIM_RECOVERY_US;
 
     sim->quiet = true;
     sim->quiet_us = sim->now.mono_us;
     sim_trace(sim, "---- the last fault is over");
     sim_heal(sim);
     sim->totals.phases++;
+    sim_recover_begin(sim);
     watch_recovery(sim, sim->totals.phases, 0);
-    sim_schedule(sim, RECOVERY_US, check_soon, 0, 0);
-    sim_schedule(sim, wait_us + 1, begin_phase, patient, 0);
+    sim_schedule(sim, wait_us + 1, begin_phase, true, 0);
 }
 
 static void begin_phase(struct sim *sim, uint64_t checked, uint64_t b)
 {
     if (checked)
-        sim_check_recovered(sim, true);
+        sim_recover_check(sim);
     sim_trace(sim, "---- faults begin");
     sim->quiet = false;
     sim_fault_again(sim);

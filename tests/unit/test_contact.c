@@ -378,6 +378,37 @@ static void availability_stays_while_a_long_contact_is_let_go(void **state)
     world_free(world);
 }
 
+static void command_ends_the_backoff_of_a_link_that_was_asked_for(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000});
+
+    world_message(world, "g/bridge/gw/request/connect", "{\"device\":\"d0\"}", false);
+    world_hear(world, 0, D0);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_AUTH_FAILED);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_BACKOFF); /* of a minute */
+    world_clear(world);
+    world_message(world, "g/d0/lamp/set", "7", false);
+    assert_non_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
+static void command_outlives_the_request_for_the_link_that_it_waits_for(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 5000});
+
+    world_message(world, "g/d0/lamp/get", "", false);
+    world_advance(world, 4000);
+    world_message(world, "g/bridge/gw/request/connect", "{\"device\":\"d0\"}", false);
+    world_advance(world, 3000); /* the contact's time is over, but somebody asked for the link */
+    world_message(world, "g/d0/lamp/set", "7", false);
+    world_advance(world, 8000); /* he has given up */
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    world_free(world);
+}
+
 static void silent_subscription_is_made_anew(void **state)
 {
     struct world *world = world_new(1);
@@ -437,6 +468,8 @@ int main(void)
         cmocka_unit_test(contact_that_ends_before_its_attempt_failed_is_no_backoff),
         cmocka_unit_test(what_comes_due_while_subscribing_again_is_not_forgotten),
         cmocka_unit_test(availability_stays_while_a_long_contact_is_let_go),
+        cmocka_unit_test(command_ends_the_backoff_of_a_link_that_was_asked_for),
+        cmocka_unit_test(command_outlives_the_request_for_the_link_that_it_waits_for),
         cmocka_unit_test(silent_subscription_is_made_anew),
         cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
     };
