@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define BASE               "gatt2mqtt/"
-#define PATIENCE_US        30000000 /* also under valgrind on a busy machine */
+#define PATIENCE_US        20000000 /* also under valgrind on a busy machine */
 #define ACQUIRE_TIMEOUT_US 300000   /* of the gateway, instead of 10 s */
 #define TIMERS_MAX         5000     /* that may be due within one house_skip() */
 #define CONFIG_BEGIN       "mqtt: { url: 'mqtt://localhost' }\n"

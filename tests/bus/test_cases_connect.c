@@ -101,10 +101,10 @@ static void case_04_a_connect_that_succeeds_without_a_link_is_given_up_after_5_s
 
     house_until_calls(house, "Connect", 1);
     house_settle(house);
-    house_skip(house, 4000);
+    house_skip(house, 3000);
     assert_int_equal(house_calls(house, "Disconnect"), 0);
     house_control(house, "fault lamp connect_hollow off");
-    house_skip(house, 1500);
+    house_skip(house, 2500);
     assert_int_equal(house_calls(house, "Disconnect"), 1);
     house_until_reason(house, "lamp", "connect_timeout");
     house_until_online(house, "lamp");
@@ -135,10 +135,10 @@ static void case_05_a_connect_that_is_never_answered_ends_after_20_s(void **stat
 
     house_until_calls(house, "Connect", 1);
     house_settle(house);
-    house_skip(house, 19000);
+    house_skip(house, 17000);
     house_assert_link(house, "lamp", "\"state\":\"connecting\"");
     house_control(house, "fault lamp connect_mute off");
-    house_skip(house, 1500);
+    house_skip(house, 3500);
     house_until_reason(house, "lamp", "connect_timeout");
     assert_int_equal(house_calls(house, "Disconnect"), 1);
     house_until_online(house, "lamp");

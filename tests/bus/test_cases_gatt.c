@@ -470,6 +470,24 @@ static void case_24_services_that_change_while_subscribing_are_looked_at_again(v
     house_free(house);
 }
 
+/* Without a subscription that ends nothing but the tree itself tells of the change. */
+static void case_24_a_peer_without_subscriptions_is_looked_at_again(void **state)
+{
+    struct house *house = open_online(
+        WORLD ODD(
+            "          - { id: level, uuid: 0xFA01, properties: [read, write], value: '2a' }\n"),
+        DEVICES ODD_DEVICE("      level: { uuid: 0xFA01, writable: true, " NUMBER " }\n"), "odd");
+
+    house_control(house, "services odd 8");
+    house_until_reason(house, "odd", "resolving");
+    house_until_online(house, "odd");
+    house_send(house, "odd/level/set", "7");
+    house_until(house, "odd/level/result", "\"ok\"");
+    assert_string_equal(house_control(house, "writes odd level"), "request:07");
+    assert_int_equal(house_calls(house, "Connect"), 1);
+    house_free(house);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +513,7 @@ int main(void)
         cmocka_unit_test(
             case_24_a_read_whose_attribute_went_is_answered_and_the_new_ones_are_taken),
         cmocka_unit_test(case_24_services_that_change_while_subscribing_are_looked_at_again),
+        cmocka_unit_test(case_24_a_peer_without_subscriptions_is_looked_at_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
