@@ -52,7 +52,9 @@ static void print_help(void)
          "  sent P CHAR, writes P CHAR        how many were notified; what was written\n"
          "  drop P, vanish P, appear P        loses the link; goes out of reach and back\n"
          "  refuse P on|off, slow P MS        lets no one connect; answers late\n"
+         "  connect P, forget P, services P   another program connects; it is removed; changes\n"
          "  adapter NAME remove|add|off|on    what happens to the Bluetooth adapter\n"
+         "  fault P|NAME FAULT on|off         something goes wrong, until it is off\n"
          "  quit");
 }
 
@@ -143,13 +145,42 @@ static int adapter(void *user, struct sim_adapter *a, enum control_adapter chang
     return sim_bluez_control_ops.adapter(((struct simulation *)user)->bluez, a, change);
 }
 
+static int connect_by_another(void *user, struct sim_peripheral *p)
+{
+    return sim_bluez_control_ops.connect(((struct simulation *)user)->bluez, p);
+}
+
+static int forget(void *user, struct sim_peripheral *p)
+{
+    return sim_bluez_control_ops.forget(((struct simulation *)user)->bluez, p);
+}
+
+static int services(void *user, struct sim_peripheral *p)
+{
+    return sim_bluez_control_ops.services(((struct simulation *)user)->bluez, p);
+}
+
+static int fault(void *user, struct sim_adapter *a, enum sim_fault which, bool on)
+{
+    return sim_bluez_control_ops.fault(((struct simulation *)user)->bluez, a, which, on);
+}
+
 static void quit(void *user)
 {
     sd_event_exit(((struct simulation *)user)->event, 0);
 }
 
 static const struct control_ops control_ops = {
-    .drop = drop, .presence = presence, .due = due, .adapter = adapter, .quit = quit};
+    .drop = drop,
+    .presence = presence,
+    .due = due,
+    .adapter = adapter,
+    .connect = connect_by_another,
+    .forget = forget,
+    .services = services,
+    .fault = fault,
+    .quit = quit,
+};
 
 static int listen_for_control(struct simulation *s)
 {

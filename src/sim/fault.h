@@ -27,6 +27,7 @@ enum sim_fault {
     SIM_FAULT_RFKILL = 1 << 16,         /* cannot be switched on */
     SIM_FAULT_SCAN_BUSY = 1 << 17,      /* StartDiscovery says that it is running already */
     SIM_FAULT_FILTER_REFUSED = 1 << 18, /* SetDiscoveryFilter takes nothing */
+    SIM_FAULT_DEAF = 1 << 19,           /* hears nobody, until it is switched off and on */
 };
 
 /* "connect_hollow", ...; false: there is none of that name for a peripheral, or an adapter */

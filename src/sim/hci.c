@@ -49,6 +49,8 @@ static void hear(struct sim_hci *hci, size_t i, uint64_t now_us)
     struct sim_device *d = hci->devices[i];
     int rssi = sim_peripheral_rssi(p, now_us);
 
+    if (hci->adapter->faults & SIM_FAULT_DEAF)
+        return;
     if (hci->establishing)
         return; /* the controller does not scan while it creates a link */
     if (d && d->connecting && p->connectable) {
@@ -344,6 +346,7 @@ void sim_hci_power(struct sim_hci *hci, bool powered, sd_bus_message *call)
         let_go(hci);
     sim_reply_ok(hci->bluez, call);
     if (changes && !powered) {
+        hci->adapter->faults &= ~(uint32_t)SIM_FAULT_DEAF;
         tell_off(hci);
     } else if (changes) {
         hci->adapter->powered = true;

@@ -260,7 +260,7 @@ static void faults_are_switched_by_name(void **state)
                         "connect_mute, connect_busy, connect_auth, resolve_early, resolve_empty, "
                         "notify_held, notify_busy and acquire_mute");
     assert_string_equal(ask(state, "fault hci0 connect_mute on"),
-                        "error the faults are rfkill, scan_busy and filter_refused");
+                        "error the faults are rfkill, scan_busy, filter_refused and deaf");
     assert_string_equal(ask(state, "fault sun rfkill on"),
                         "error there is no such peripheral or adapter");
 }
