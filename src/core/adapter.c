@@ -146,8 +146,8 @@ static void forget_heard(struct gateway *gateway, uint32_t adapter)
                 gateway->peers[i]->sightings[j].heard_us = 0;
 }
 
-/* The links end with an adapter, or with its power, and BlueZ says so a moment before: that was no
- * fault of the peers that no other adapter knows. */
+/* The links end with an adapter, or with its power, and BlueZ says so a moment before or after:
+ * that was no fault of the peers that no other adapter knows. */
 static void excuse_peers(struct gateway *gateway, uint32_t id)
 {
     for (size_t i = 0; i < gateway->n_peers; i++) {
@@ -164,7 +164,6 @@ static void excuse_peers(struct gateway *gateway, uint32_t id)
 static void switched_off(struct gateway *gateway, struct adapter *adapter)
 {
     forget_heard(gateway, adapter->id);
-    excuse_peers(gateway, adapter->id);
     scan_forget(adapter); /* discovery sessions do not survive a power off */
     adapter->scan_retry_us = 0;
     if (adapter->recover)
@@ -194,8 +193,10 @@ static void power_changed(struct gateway *gateway, struct adapter *adapter,
             status_adapter_event(gateway, adapter, LOG_LEVEL_WARNING, "adapter_blocked",
                                  "is blocked by rfkill (try: rfkill unblock bluetooth)");
     }
-    if (was_on != info->powered)
+    if (was_on != info->powered) {
+        excuse_peers(gateway, adapter->id);
         recover_powered(gateway, adapter);
+    }
 }
 
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info)

@@ -159,6 +159,34 @@ static void peer_that_left_soon_is_connected_blind(void **state)
     world_free(world);
 }
 
+/* In the lab BlueZ said it in both orders. */
+static void link_that_ended_with_the_power_is_no_failure(void **state)
+{
+    for (int off_first = 0; off_first <= 1; off_first++) {
+        struct world *world = begin(1);
+        struct peer *peer = peer_of(world, 0);
+        struct event power = {.type = EVENT_ADAPTER,
+                              .adapter = ADAPTER_1,
+                              .adapter_info = {.adapter = ADAPTER_1, .name = "hci0"}};
+
+        world_online(world, 0);
+        world_advance(world, 2000);
+        peer->failures = 8;
+        if (off_first)
+            world_event(world, &power);
+        world_link(world, D0, false);
+        if (!off_first)
+            world_event(world, &power);
+        world_clear(world);
+        power.adapter_info.powered = true;
+        world_event(world, &power);
+        world_hear(world, 0, D0);
+        world_advance(world, 10);
+        assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D0);
+        world_free(world);
+    }
+}
+
 static void failures_before_an_adapter_went_delay_nobody_after_it(void **state)
 {
     struct world *world = begin(1);
@@ -896,6 +924,7 @@ int main(void)
         cmocka_unit_test(reconnect_waits_longer_after_each_failure),
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
         cmocka_unit_test(peer_that_left_soon_is_connected_blind),
+        cmocka_unit_test(link_that_ended_with_the_power_is_no_failure),
         cmocka_unit_test(failures_before_an_adapter_went_delay_nobody_after_it),
         cmocka_unit_test(one_connect_at_a_time_per_adapter_first_come_first_served),
         cmocka_unit_test(no_more_links_than_allowed_and_the_waiting_one_says_so),
