@@ -8,6 +8,7 @@
 #include "radio_trace.h"
 #include "sim/control_socket.h"
 #include "util/cleanup.h"
+#include "util/num.h"
 #include "util/time.h"
 #include "yaml/diag.h"
 
@@ -234,9 +235,11 @@ static int start_loop(struct radio *radio)
     return r < 0 ? r : 0;
 }
 
-static int play(struct radio *radio, const char *path, const char *control)
+static int play(struct radio *radio, const char *path, const char *control, uint32_t youngest_ms)
 {
     int r = load(radio, path);
+    if (r == 0)
+        air_set_youngest(radio->air, MS_TO_US(youngest_ms));
     if (r == 0)
         r = start_loop(radio);
     if (r == 0 && control) {
@@ -271,31 +274,35 @@ static void radio_done(struct radio *radio)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"control", required_argument, NULL, 'c'}, {"trace", required_argument, NULL, 't'}, {0}};
+    static const struct option options[] = {{"control", required_argument, NULL, 'c'},
+                                            {"trace", required_argument, NULL, 't'},
+                                            {"youngest", required_argument, NULL, 'y'},
+                                            {0}};
     struct radio radio = {.start_us = time_now().mono_us};
     const char *control = NULL, *trace = NULL;
+    uint32_t youngest_ms = 0;
     bool usage = false;
     int option, r = 0;
 
     for (size_t i = 0; i < SIM_MAX_ADAPTERS; i++)
         radio.adapters[i] = (struct adapter){.radio = &radio, .index = i, .fd = -1};
-    while ((option = getopt_long(argc, argv, "c:t:", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:t:y:", options, NULL)) != -1) {
         if (option == 'c')
             control = optarg;
         else if (option == 't')
             trace = optarg;
-        else
+        else if (option != 'y' || num_parse_u32(optarg, &youngest_ms) < 0)
             usage = true;
     }
     if (usage || argc != optind + 1) {
-        fprintf(stderr, "usage: lab_radio [--control SOCKET] [--trace BTSNOOP] WORLD\n");
+        fprintf(stderr,
+                "usage: lab_radio [--control SOCKET] [--trace BTSNOOP] [--youngest MS] WORLD\n");
         return EXIT_USAGE;
     }
     if (trace)
         r = trace_open(trace, &radio.trace);
     if (r == 0)
-        r = play(&radio, argv[optind], control);
+        r = play(&radio, argv[optind], control, youngest_ms);
     if (r < 0)
         fprintf(stderr, "lab_radio: %s\n", strerror(-r));
     radio_done(&radio);

@@ -26,6 +26,12 @@ struct connection {
     struct link *link;             /* owned; NULL: the slot is free */
     uint16_t handle;
     bool in_model; /* the model knows of it */
+    uint64_t began_us;
+    struct {
+        uint64_t at_us; /* TIME_NEVER: not */
+        uint8_t reason;
+        bool power; /* it is without power then */
+    } drop;         /* the peripheral ends it, as soon as it is old enough */
 };
 
 struct controller {
@@ -42,6 +48,7 @@ struct air {
     struct station *stations;       /* owned; one per peripheral */
     struct controller *controllers; /* owned; one per adapter */
     uint64_t now_us;
+    uint64_t youngest_us; /* see air_set_youngest() */
 };
 
 static void air_log(struct air *air, const struct sim_peripheral *p, const char *format, ...)
@@ -135,7 +142,9 @@ static void begin_connection(struct controller *controller, struct station *stat
     *c = (struct connection){.controller = controller,
                              .station = station,
                              .handle = (uint16_t)(FIRST_HANDLE + k),
-                             .in_model = !p->refuse};
+                             .in_model = !p->refuse,
+                             .began_us = air->now_us,
+                             .drop.at_us = TIME_NEVER};
     if (link_new(p, parameters, air->now_us, &link_ops, c, &c->link) < 0)
         return;
     if (p->refuse)
@@ -291,6 +300,11 @@ struct air *air_free(struct air *air)
     return NULL;
 }
 
+void air_set_youngest(struct air *air, uint64_t us)
+{
+    air->youngest_us = us;
+}
+
 void air_receive(struct air *air, size_t adapter, uint64_t now_us, const uint8_t *packet,
                  size_t length)
 {
@@ -326,6 +340,7 @@ uint64_t air_deadline(const struct air *air)
             const struct link *link = air->controllers[i].connections[k].link;
             if (!link)
                 continue;
+            deadline_us = MIN_OF(deadline_us, air->controllers[i].connections[k].drop.at_us);
             deadline_us = MIN_OF(deadline_us, link_deadline(link));
             deadline_us = MIN_OF(deadline_us, link_next_due(link));
         }
@@ -358,9 +373,21 @@ static void run_station(struct air *air, struct station *station)
     }
 }
 
+static void drop_now(struct connection *c)
+{
+    struct air *air = c->controller->air;
+    c->drop.at_us = TIME_NEVER;
+    air_log(air, c->station->peripheral, "drops the link, 0x%02x", c->drop.reason);
+    link_drop(c->link, air->now_us, c->drop.reason);
+    if (c->drop.power)
+        forget_in_model(c); /* the controller finds out by its supervision timeout */
+}
+
 static void run_connection(struct connection *c)
 {
     struct air *air = c->controller->air;
+    if (c->drop.at_us <= air->now_us)
+        drop_now(c);
     while (c->link && link_deadline(c->link) <= air->now_us) {
         uint8_t reason = link_run(c->link, air->now_us);
         if (reason == 0)
@@ -392,8 +419,10 @@ int air_drop(struct air *air, struct sim_peripheral *p, uint8_t reason, uint64_t
     if (!c)
         return -ENOTCONN;
     air->now_us = now_us;
-    air_log(air, p, "drops the link, 0x%02x", reason);
-    link_drop(c->link, now_us, reason);
+    c->drop.reason = reason;
+    c->drop.at_us = MAX_OF(now_us, c->began_us + air->youngest_us);
+    if (c->drop.at_us <= now_us)
+        drop_now(c);
     return 0;
 }
 
@@ -402,7 +431,9 @@ void air_presence_changed(struct air *air, struct sim_peripheral *p, uint64_t no
     struct station *station = &air->stations[p - air->world->peripherals];
     struct connection *c = by_peripheral(air, p);
     air->now_us = now_us;
-    if (!p->present && c)
+    if (!p->present && c && c->drop.at_us != TIME_NEVER)
+        c->drop.power = true;
+    else if (!p->present && c)
         forget_in_model(c); /* no power: the controller finds out by its supervision timeout */
     station->announce = p->present;
     station->next_us = now_us;

@@ -24,6 +24,10 @@ MUST_CHECK
 int air_new(struct sim_world *world, const struct air_ops *ops, void *user, struct air **ret_air);
 struct air *air_free(struct air *air);
 
+/* From now on a peripheral's end of a link lives at least so long: what would end it sooner does so
+ * then. Initially 0. */
+void air_set_youngest(struct air *air, uint64_t us);
+
 void air_receive(struct air *air, size_t adapter, uint64_t now_us, const uint8_t *packet,
                  size_t length);
 /* the adapter is unplugged: its links are gone */

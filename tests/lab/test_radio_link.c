@@ -249,6 +249,24 @@ static void a_peer_without_power_forgets_and_is_back_before_the_link_has_ended(v
     assert_false(sim_peripheral_advertises(w->p));
 }
 
+static void a_link_that_must_not_end_so_young_ends_when_it_is_old_enough(void **state)
+{
+    struct world *w = *state;
+    air_set_youngest(w->air, 1000 * MS);
+    connect(w); /* within 200 ms */
+    uint64_t off_us = w->now_us;
+    assert_int_equal(air_drop(w->air, w->p, 0x08, off_us), 0);
+    w->p->present = false;
+    air_presence_changed(w->air, w->p, off_us);
+    run_for(w, 700 * MS);
+    assert_int_not_equal(w->p->adapter, SIM_NO_ADAPTER);
+    run_for(w, 300 * MS);
+    assert_int_equal(w->p->adapter, SIM_NO_ADAPTER);
+    assert_int_equal(w->ended_us, 0);
+    run_for(w, 420 * MS);
+    assert_in_range(w->ended_us - off_us, 800 * MS, 1420 * MS);
+}
+
 static void a_goodbye_ends_the_link_at_the_next_connection_event(void **state)
 {
     struct world *w = *state;
@@ -329,6 +347,7 @@ int main(void)
         TEST(a_slow_peer_answers_late_and_notifies_in_time),
         TEST(a_silent_peer_is_lost_after_the_supervision_timeout),
         TEST(a_peer_without_power_forgets_and_is_back_before_the_link_has_ended),
+        TEST(a_link_that_must_not_end_so_young_ends_when_it_is_old_enough),
         TEST(a_goodbye_ends_the_link_at_the_next_connection_event),
         TEST(a_refused_connection_is_up_and_then_not_established),
         TEST(the_host_ends_a_link),
