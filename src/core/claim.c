@@ -23,8 +23,9 @@
 #define ECHO_MS          3000 /* a claim that does not come back */
 #define GRACE_MIN_MS     1000 /* a holder that comes back has this long to say so */
 #define GRACE_MAX_MS     3000
-#define GRACE_RETURN_MS  5000 /* more, when it held the device before the broker was lost */
-#define ALONE_MS         5000 /* no broker: then alone */
+#define GRACE_RETURN_MS  5000  /* more, when it held the device before the broker was lost */
+#define PROOF_MS         20000 /* `online` that was kept is believed so long without a live word */
+#define ALONE_MS         5000  /* no broker: then alone */
 #define LINK_PAYLOAD_MAX 8192
 
 void claim_init(struct peer *peer)
@@ -213,6 +214,9 @@ static void let_go(struct peer *peer)
         gateway->counts.rejected++;
     peer->ours = peer->speaks = false;
     peer_let_go(peer);
+    for (size_t i = 0; i < peer->n_entries; i++)
+        if (peer->entries[i].rules)
+            rules_forget(peer->entries[i].rules); /* the other one publishes from now on */
     gateway->counts.let_go += forget_queued(peer);
     peer->availability_known = false;
     gateway->bridge_dirty = true;
@@ -243,8 +247,10 @@ static void came_back(struct peer *peer)
 
 void claim_forget_all(struct gateway *gateway)
 {
-    for (size_t i = 0; i < gateway->n_bridges; i++)
+    for (size_t i = 0; i < gateway->n_bridges; i++) {
         gateway->bridges[i].online = false;
+        gateway->bridges[i].doubt_us = TIME_NEVER;
+    }
     for (size_t i = 0; i < gateway->n_peers; i++) {
         struct claim *claim = &gateway->peers[i]->claim;
 
@@ -464,13 +470,35 @@ static void bridge_message(struct gateway *gateway, const char *id, size_t lengt
             return;
         }
         bridge = &gateway->bridges[gateway->n_bridges++];
+        *bridge = (struct bridge){.doubt_us = TIME_NEVER};
         strcpy(bridge->id, name);
-        bridge->online = false;
     }
+    if (!online && !event->message.retained)
+        greet_prove(
+            gateway); /* it has come, perhaps: it may have found us in the broker's memory */
+    bridge->doubt_us =
+        online && event->message.retained ? gateway_in(gateway, PROOF_MS) : TIME_NEVER;
+    gateway_arm(gateway, bridge->doubt_us);
     if (bridge->online == online)
         return;
     bridge->online = online;
     heard_bridge(gateway, bridge);
+}
+
+/* A broker that went down without a word may keep `online` of a gateway that is gone, too. */
+void claim_bridges_timer(struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->n_bridges; i++) {
+        struct bridge *bridge = &gateway->bridges[i];
+
+        if (bridge->doubt_us > gateway->now.mono_us) {
+            gateway_arm(gateway, bridge->doubt_us);
+            continue;
+        }
+        bridge->doubt_us = TIME_NEVER;
+        bridge->online = false;
+        heard_bridge(gateway, bridge);
+    }
 }
 
 /* <base>/<device>/status/link and <base>/bridge/<gateway>/status */

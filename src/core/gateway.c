@@ -389,6 +389,7 @@ static void timer(struct gateway *gateway)
     for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
         peer_timer(peer);
     greet_timer(gateway);
+    claim_bridges_timer(gateway);
     if (gateway->health_us <= gateway->now.mono_us) {
         broker_tell_more(gateway);
         if (gateway->broker_up && !gateway->stopping)

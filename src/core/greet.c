@@ -140,6 +140,12 @@ void greet_own_status(struct gateway *gateway, bool online)
         status_online(gateway, true); /* the will of a connection of ours that broke long ago */
 }
 
+void greet_prove(struct gateway *gateway)
+{
+    if (gateway->greeting.step == GREETING_STEP_DONE && gateway->greeting.online)
+        status_online(gateway, true);
+}
+
 bool greet_needs(const struct gateway *gateway, const char *filter)
 {
     const char *base = gateway->settings->gateway.base_topic;

@@ -129,7 +129,7 @@ static void publish_newest(struct peer *peer, struct entry *entry)
     struct value values[SCHEMA_MAX_FIELDS];
     struct rules_value value;
 
-    if (!peer->speaks || !rules_newest(entry->rules, &value) ||
+    if (!peer->ours || !rules_newest(entry->rules, &value) ||
         (schema && codec_decode(schema, value.data, value.length, values, NULL) != 0))
         return; /* its fields are others since a reload */
     put_message(peer, entry, schema ? values : NULL, &value, false);
@@ -166,6 +166,10 @@ static void publish_as(struct peer *peer, uint32_t index, uint32_t from,
     struct value decoded[SCHEMA_MAX_FIELDS];
     const struct value *values = settings->schema ? decoded : NULL;
 
+    if (!peer->ours) { /* from before another gateway took it */
+        peer->gateway->counts.let_go++;
+        return;
+    }
     if (settings->schema) {
         size_t field = 0;
         int error = codec_decode(settings->schema, value->data, value->length, decoded, &field);

@@ -37,6 +37,11 @@ struct rules *rules_free(struct rules *rules)
     return NULL;
 }
 
+void rules_forget(struct rules *rules)
+{
+    rules->newest.there = rules->last.there = rules->held = false;
+}
+
 static void keep(struct kept *kept, const struct rules_value *value)
 {
     if (value->data != kept->bytes.data || !kept->there) {

@@ -45,6 +45,9 @@ MUST_CHECK
 int rules_new(struct rules **ret_rules);
 struct rules *rules_free(struct rules *rules);
 
+/* as if nothing had come yet */
+void rules_forget(struct rules *rules);
+
 /* the value published last; false: none yet */
 bool rules_last(const struct rules *rules, struct rules_value *ret_value);
 /* A value came; `differs` from the last published one. Counts in *ret_thinned (may be NULL) what

@@ -287,6 +287,7 @@ struct claim {
 struct bridge {
     char id[SETTINGS_MAX_ID + 1];
     bool online;
+    uint64_t doubt_us; /* then it is not believed any more; TIME_NEVER: it has proved it */
 };
 #define BRIDGES_MAX 64
 
@@ -717,8 +718,9 @@ void greet_begin(struct gateway *gateway); /* the broker is there */
 void greet_end(struct gateway *gateway);   /* ... and gone */
 /* what the broker keeps is known, so something can be said */
 bool greet_is_settled(const struct gateway *gateway);
-void greet_own_status(struct gateway *gateway, bool online);         /* it came back */
-void greet_ask_links(struct gateway *gateway);                       /* all of them once more */
+void greet_own_status(struct gateway *gateway, bool online); /* it came back */
+void greet_prove(struct gateway *gateway);     /* `online` once more, for who only found it kept */
+void greet_ask_links(struct gateway *gateway); /* all of them once more */
 bool greet_needs(const struct gateway *gateway, const char *filter); /* the subscription */
 void greet_subscribed(struct gateway *gateway, const struct event *event);
 void greet_timer(struct gateway *gateway);
@@ -742,6 +744,7 @@ void claim_publish(struct gateway *gateway); /* those that are new; `devices` is
 /* false: it is no claim and no gateway's status */
 bool claim_message(struct gateway *gateway, const struct event *event);
 void claim_timer(struct peer *peer);
+void claim_bridges_timer(struct gateway *gateway);
 
 /* memory.c */
 #define MEMORY_HASH_SIZE 17
