@@ -37,6 +37,11 @@ bool bt_address_equal(const struct bt_address *a, const struct bt_address *b)
     return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+bool bt_address_is_private(const struct bt_address *address, enum bt_address_type type)
+{
+    return type == BT_ADDRESS_RANDOM && (address->b[0] & 0xc0) != 0xc0;
+}
+
 bool bt_address_is_resolvable(const struct bt_address *address, enum bt_address_type type)
 {
     return type == BT_ADDRESS_RANDOM && (address->b[0] & 0xc0) == 0x40;

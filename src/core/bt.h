@@ -21,6 +21,8 @@ MUST_CHECK
 int bt_address_parse(const char *text, struct bt_address *ret_address);
 void bt_address_format(const struct bt_address *address, char buf[static BT_ADDRESS_TEXT_SIZE]);
 bool bt_address_equal(const struct bt_address *a, const struct bt_address *b);
+/* a random address whose two top bits are not 11: the peer changes it every few minutes */
+bool bt_address_is_private(const struct bt_address *address, enum bt_address_type type);
 /* a random address whose two top bits are 01: it changes, and only a bond can resolve it
  * (Core Specification Vol 6 Part B 1.3.2.2) */
 bool bt_address_is_resolvable(const struct bt_address *address, enum bt_address_type type);

@@ -253,7 +253,9 @@ static void say_absent(struct peer *peer)
                          BIND_WINDOW_MS / 1000);
     } else if (!peer->bound) {
         peer_enter_state(peer, state, REASON_NOT_HEARD,
-                         "nothing that fits `match` has been heard%s", deaf);
+                         peer->heard_us ? "nothing that fits `match` is heard any more%s"
+                                        : "nothing that fits `match` has been heard%s",
+                         deaf);
     } else {
         bt_address_format(&peer->address, address);
         peer_enter_state(peer, state, REASON_NOT_HEARD,

@@ -181,8 +181,10 @@ void peer_offer(struct peer *peer, const struct device_info *info)
         return;
     if (peer->bound) {
         if (!peer->settings->match.has_address_type ||
-            peer->settings->match.address_type == info->address_type)
+            peer->settings->match.address_type == info->address_type) {
+            peer->address_type = info->address_type; /* a remembered address has none */
             add_sighting(peer, info);
+        }
         return;
     }
     if (peer->candidate.device && peer->candidate.device != info->device &&
@@ -204,6 +206,24 @@ void peer_offer(struct peer *peer, const struct device_info *info)
         peer_bind(peer); /* a link that exists already decides */
     else
         peer_reconsider(peer);
+}
+
+/* A private address is the peer's for a few minutes only. With its last object it says nothing any
+ * more: whatever fits `match` next is the peer. */
+static void forget_private_address(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+
+    if (!peer->bound || peer->settings->match.has_address ||
+        !bt_address_is_private(&peer->address, peer->address_type))
+        return;
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        if (peer->sightings[i].device)
+            return;
+    gateway_remove_address(gateway, peer);
+    peer->bound = false;
+    gateway_count_unbound(gateway);
+    gateway->bridge_dirty = true;
 }
 
 void peer_device_gone(struct peer *peer, uint32_t device)
@@ -231,6 +251,7 @@ void peer_device_gone(struct peer *peer, uint32_t device)
         }
     }
     peer_forget_sighting(peer, sighting);
+    forget_private_address(peer);
     peer_reconsider(peer);
 }
 
@@ -239,6 +260,7 @@ void peer_bluez_down(struct peer *peer)
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device)
             peer_forget_sighting(peer, &peer->sightings[i]);
+    forget_private_address(peer);
     peer->candidate.device = 0;
     if (peer->state == PEER_STATE_DISABLED)
         return;

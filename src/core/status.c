@@ -301,7 +301,7 @@ static void devices(struct gateway *gateway)
         key_string(&w, "name", peer->settings->name);
         key_string(&w, "address", peer->bound ? address : NULL);
         if (!peer->settings->match.has_address &&
-            !bt_address_is_resolvable(&peer->address, peer->address_type)) {
+            !bt_address_is_private(&peer->address, peer->address_type)) {
             memory_match_hash(&peer->settings->match, match, sizeof(match));
             key_string(&w, "match", match); /* the address is good as long as this is the same */
         }

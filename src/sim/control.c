@@ -217,6 +217,22 @@ static void do_advertise(struct command *cmd)
         answer_errno(cmd, sim_peripheral_set_manufacturer(cmd->p, (uint16_t)company, data, length));
 }
 
+static void do_address(struct command *cmd)
+{
+    struct bt_address address;
+
+    if (bt_address_parse(cmd->words[2], &address) < 0)
+        answer_error(cmd, "expected an address");
+    else if (cmd->p->adapter != SIM_NO_ADAPTER)
+        answer_error(cmd, "it is connected");
+    else if (!cmd->ops->forget)
+        answer_errno(cmd, -EOPNOTSUPP);
+    else {
+        answer_errno(cmd, cmd->ops->forget(cmd->user, cmd->p));
+        cmd->p->address = address;
+    }
+}
+
 static void set_fault(uint32_t *faults, enum sim_fault fault, bool on)
 {
     *faults = on ? *faults | (uint32_t)fault : *faults & ~(uint32_t)fault;
@@ -381,6 +397,7 @@ static const struct {
     {"connect", "connect P", TARGET_PERIPHERAL, 2, 2, do_connect},
     {"forget", "forget P", TARGET_PERIPHERAL, 2, 2, do_forget},
     {"services", "services P [BY]", TARGET_PERIPHERAL, 2, 3, do_services},
+    {"address", "address P ADDRESS", TARGET_PERIPHERAL, 3, 3, do_address},
     {"advertise", "advertise P COMPANY HEX", TARGET_PERIPHERAL, 4, 4, do_advertise},
     {"fault", "fault P|NAME FAULT on|off", TARGET_NONE, 4, 4, do_fault},
     {"notify", "notify P CHAR COUNT RATE", TARGET_CHARACTERISTIC, 5, 5, do_notify},

@@ -15,6 +15,7 @@
  *   connect P                              another program connects to it
  *   forget P                               its object is removed, whatever was going on
  *   services P [BY]                        Service Changed: its handles are higher by BY (8)
+ *   address P ADDRESS                      a new one, which BlueZ takes for another device
  *   advertise P COMPANY HEX                manufacturer's data, instead of what it had
  *   fault P|NAME FAULT on|off              of a peripheral or an adapter: see sim/fault.h
  *   notify P CHAR COUNT RATE               a burst of values that start with a number

@@ -207,9 +207,7 @@ static void case_07_the_link_that_another_program_makes_is_taken(void **state)
     house_free(house);
 }
 
-/* A resolvable address: BlueZ forgets the object when it has not been heard for a while, also while
- * it is connecting to it, and answers nothing. */
-static void case_15_an_object_that_expires_while_connecting_is_looked_for_again(void **state)
+static struct house *open_tag(void)
 {
     struct house *house = house_new(
         HOUSE_TIMING(
@@ -233,6 +231,15 @@ static void case_15_an_object_that_expires_while_connecting_is_looked_for_again(
     house_start(house);
     house_until_reason(house, "tag", "choosing");
     house_skip(house, 10100);
+    return house;
+}
+
+/* A resolvable address: BlueZ forgets the object when it has not been heard for a while, also while
+ * it is connecting to it, and answers nothing. */
+static void case_15_an_object_that_expires_while_connecting_is_looked_for_again(void **state)
+{
+    struct house *house = open_tag();
+
     house_until_calls(house, "Connect", 1);
     house_control(house, "vanish tag");
     house_until_reason(house, "tag", "not_heard"); /* and not "connecting" for 20 s */
@@ -240,7 +247,32 @@ static void case_15_an_object_that_expires_while_connecting_is_looked_for_again(
     house_run(house, 100);
     assert_int_equal(house_calls(house, "Connect"), 1);
     house_control(house, "appear tag");
+    house_until_reason(house, "tag", "choosing"); /* it may have another address by now */
+    house_skip(house, 10100);
     house_until_online(house, "tag");
+    house_free(house);
+}
+
+static void case_15_a_peer_whose_address_changed_is_found_by_what_it_is(void **state)
+{
+    struct house *house = open_tag();
+
+    house_until_online(house, "tag");
+    house_assert_link(house, "tag", "4A:00:00:00:00:03");
+    for (int i = 5; i < 8; i++) {
+        char address[32];
+
+        snprintf(address, sizeof(address), "4A:00:00:00:00:%02X", i);
+        house_control(house, "vanish tag");
+        house_until_link(house, "tag", "nothing that fits `match` is heard any more");
+        assert_null(strstr(house_said(house, "tag/status/link"), "4A:00"));
+        house_control(house, "address tag %s", address);
+        house_control(house, "appear tag");
+        house_until_reason(house, "tag", "choosing");
+        house_skip(house, 10100);
+        house_until_online(house, "tag");
+        house_assert_link(house, "tag", address);
+    }
     house_free(house);
 }
 
@@ -257,6 +289,7 @@ int main(void)
         cmocka_unit_test(case_06_a_slow_connect_holds_the_others_up_for_20_s_at_most),
         cmocka_unit_test(case_07_while_another_program_connects_it_is_asked_ever_more_rarely),
         cmocka_unit_test(case_07_the_link_that_another_program_makes_is_taken),
+        cmocka_unit_test(case_15_a_peer_whose_address_changed_is_found_by_what_it_is),
         cmocka_unit_test(case_15_an_object_that_expires_while_connecting_is_looked_for_again),
     };
 

@@ -55,6 +55,8 @@ static void only_random_addresses_with_01_on_top_are_resolvable(void **state)
         assert_int_equal(bt_address_is_resolvable(&address, BT_ADDRESS_RANDOM),
                          table[i].resolvable);
         assert_false(bt_address_is_resolvable(&address, BT_ADDRESS_PUBLIC));
+        assert_int_equal(bt_address_is_private(&address, BT_ADDRESS_RANDOM), table[i].top < 0xc0);
+        assert_false(bt_address_is_private(&address, BT_ADDRESS_PUBLIC));
     }
 }
 

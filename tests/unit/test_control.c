@@ -283,6 +283,10 @@ static void what_a_peripheral_is_changes_while_it_is_played(void **state)
     assert_int_equal(lamp(state)->manufacturer[0].data.length, 0);
     assert_string_equal(ask(state, "advertise lamp 65536 01"),
                         "error a company id is at most 0xffff");
+    assert_string_equal(ask(state, "address lamp 4A:00:00:00:00:07"), "ok");
+    assert_done(state, "forget lamp;");
+    assert_int_equal(lamp(state)->address.b[0], 0x4a);
+    assert_string_equal(ask(state, "address lamp 4A"), "error expected an address");
     assert_string_equal(ask(state, "connect lamp"), "ok");
     assert_string_equal(ask(state, "forget lamp"), "ok");
     assert_done(state, "connect lamp;forget lamp;");
