@@ -62,7 +62,8 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_UNSUBSCRIBE:
     case ACTION_READ:
     case ACTION_WRITE:
-    case ACTION_REMOVE_DEVICE: bluez_execute(app->bluez, action); break;
+    case ACTION_REMOVE_DEVICE:
+    case ACTION_TELL_DEVICES: bluez_execute(app->bluez, action); break;
     case ACTION_PUBLISH:
     case ACTION_TOPIC_SUBSCRIBE:
     case ACTION_TOPIC_UNSUBSCRIBE:
@@ -156,7 +157,6 @@ static void reload(struct app *app)
     int r = reload_load(app->config, &next, &wrong);
     if (take(app, r == 0 ? next : NULL, wrong ? wrong : "out of memory")) {
         SWAP(app->settings, next);
-        bluez_tell_devices(app->bluez); /* whoever is new does not know them yet */
     }
     settings_free(next);
     notify_state(app->notify, "READY=1");

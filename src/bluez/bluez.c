@@ -17,6 +17,12 @@ static int on_changes(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
+static int on_tell(sd_event_source *source, void *userdata)
+{
+    bluez_device_tell_all(userdata);
+    return 0;
+}
+
 static int add_sources(struct bluez *bluez)
 {
     sd_event *event = bluez->options.event;
@@ -31,6 +37,10 @@ static int add_sources(struct bluez *bluez)
                                        bluez);
     if (r >= 0)
         r = sd_event_source_set_enabled(bluez->changes, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_defer(event, &bluez->tell, on_tell, bluez);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(bluez->tell, SD_EVENT_OFF);
     return r < 0 ? r : 0;
 }
 
@@ -64,6 +74,7 @@ struct bluez *bluez_free(struct bluez *bluez)
     bluez_bus_stop(bluez);
     sd_event_source_disable_unref(bluez->answers);
     sd_event_source_disable_unref(bluez->changes);
+    sd_event_source_disable_unref(bluez->tell);
     sd_bus_unref(bluez->options.bus);
     sd_event_unref(bluez->options.event);
     free(bluez->service);
@@ -135,6 +146,8 @@ void bluez_execute(struct bluez *bluez, const struct action *action)
 {
     struct call *call = action->type <= ACTION_REMOVE_DEVICE ? bluez_call_new(bluez, action) : NULL;
 
+    if (action->type == ACTION_TELL_DEVICES)
+        (void)sd_event_source_set_enabled(bluez->tell, SD_EVENT_ONESHOT);
     if (!call)
         return;
     if (bluez->state != BLUEZ_STATE_UP)

@@ -31,6 +31,3 @@ int bluez_start(struct bluez *bluez);
 /* One of the BlueZ actions. Each that has an answer gets exactly one, later, unless
  * EVENT_BLUEZ_DOWN comes first. */
 void bluez_execute(struct bluez *bluez, const struct action *action);
-/* EVENT_DEVICE for all that are known, for somebody who has not heard of them. From the loop, never
- * from inside emit. */
-void bluez_tell_devices(struct bluez *bluez);

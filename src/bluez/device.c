@@ -287,7 +287,7 @@ void bluez_device_tell_changes(struct bluez *bluez)
     }
 }
 
-void bluez_tell_devices(struct bluez *bluez)
+void bluez_device_tell_all(struct bluez *bluez)
 {
     struct adapter *adapter;
     struct device *device;

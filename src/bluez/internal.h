@@ -102,6 +102,7 @@ struct bluez {
     uint64_t last_serial;
     sd_event_source *answers; /* owned; pending while there are done calls */
     sd_event_source *changes; /* owned; timer for EVENT_SERVICES_CHANGED */
+    sd_event_source *tell;    /* owned; for ACTION_TELL_DEVICES */
 };
 
 static inline void bluez_emit(struct bluez *bluez, const struct event *event)
@@ -200,6 +201,7 @@ void bluez_device_tell(struct bluez *bluez, struct device *device, bool heard);
 void bluez_device_remove(struct bluez *bluez, struct device *device);
 /* EVENT_SERVICES_CHANGED for those whose tree changed */
 void bluez_device_tell_changes(struct bluez *bluez);
+void bluez_device_tell_all(struct bluez *bluez); /* for who has not heard of them */
 /* characteristics came or went */
 void bluez_device_tree_changed(struct bluez *bluez, struct device *device);
 void bluez_device_connect(struct call *call, struct device *device);

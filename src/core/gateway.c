@@ -284,6 +284,9 @@ static void link(struct gateway *gateway, const struct event *event)
         peer_link(peer, event->adapter, event->device, event->link.connected);
         return;
     }
+    /* somebody else's, of a peer that has perhaps not been heard: is it one that is looked for? */
+    if (gateway->n_unbound && event->link.connected)
+        actions_add(gateway->actions, ACTION_TELL_DEVICES);
     for (size_t i = 0; gateway->n_unbound && i < gateway->n_peers; i++) {
         peer = gateway->peers[i];
         if (peer->bound || peer->candidate.device != event->device)

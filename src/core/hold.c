@@ -425,6 +425,8 @@ void hold_is_wanted(struct peer *peer)
 
 void hold_inherit(struct peer *peer, const struct peer *old)
 {
+    if (!peer->settings->enabled || !peer->ours)
+        return; /* its end would be taken for the end of that */
     peer->pause_us = old->pause_us;
     peer->hold_us = is_persistent(peer) ? 0 : old->hold_us;
     gateway_arm(peer->gateway, peer->pause_us ? peer->pause_us : TIME_NEVER);

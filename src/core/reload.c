@@ -35,11 +35,14 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
     step_settings_moved(peer);
     peer->leaving = true;
     peer->contact = false;
+    peer->contact_due_us = peer->contact_limit_us = peer->linger_us = TIME_NEVER;
     peer->clear_cache = false;
     peer->candidate.device = 0;
     peer->next_leaving = gateway->leaving;
     gateway->leaving = peer;
     resolve_unsubscribe_all(peer);
+    for (size_t i = 0; peer->device && i < MAX_ADAPTERS; i++)
+        peer->sightings[i].heard_us = 0; /* that was before the link, and says nothing now */
     if (peer->state == PEER_STATE_ONLINE)
         status_event(gateway, "disconnected", peer, "reloaded", why);
     if (peer->state == PEER_STATE_DISCONNECTING)
@@ -61,8 +64,19 @@ static void hand_over(struct gateway *gateway, const struct peer *peer,
                                .connected = sighting->connected,
                                .bonded = sighting->bonded};
 
-    if (heir)
-        peer_offer(heir, &info);
+    if (!heir)
+        return;
+    peer_offer(heir, &info);
+    struct sighting *own = peer_find_sighting(heir, sighting->device);
+    if (!own || heir->heard_us > peer->heard_us)
+        return;
+    own->heard_us = sighting->heard_us;
+    own->rssi = sighting->rssi;
+    heir->heard_us = peer->heard_us;
+    heir->heard_real_us = peer->heard_real_us;
+    heir->rssi = peer->rssi;
+    heir->link_dirty = gateway->links_dirty = true;
+    peer_reconsider(heir);
 }
 
 void reload_retire(struct gateway *gateway)
@@ -103,7 +117,8 @@ void reload_bury(struct gateway *gateway)
 
 /* One device of the new file, or one that is no longer in it. */
 struct item {
-    struct peer *old; /* borrowed; NULL: the device is new */
+    struct peer *old;  /* borrowed; NULL: the device is new */
+    struct peer *left; /* borrowed; whose place the fresh one has taken */
     enum device_change change;
     struct device_settings *settings; /* borrowed from the new file; NULL: the device is gone */
     struct renewal *renewal;          /* owned; of CONTENT */
@@ -239,6 +254,8 @@ static void commit_old(struct gateway *gateway, struct item *item)
         bool speaks = item->fresh && item->fresh->speaks;
         if (!item->settings)
             status_clear_device(peer);
+        else if (speaks)
+            status_clear_entries(peer, item->fresh->entries, item->fresh->n_entries);
         if (gateway->broker_up && peer->speaks && !speaks && router_unsubscribe(gateway, peer) < 0)
             gateway->counts.rejected++;
         leave(peer, TAKE_PTR(item->kept), item->settings ? CHANGED : REMOVED);
@@ -269,7 +286,20 @@ static void commit_fresh(struct gateway *gateway, struct item *item)
     peer_start(peer);
     peer_reconsider(peer);
     peer->link_dirty = true;
+    item->left = item->old;
     item->old = peer; /* who stands for the device from now on */
+}
+
+/* A new peer for what is the same one at the other end. */
+static void inherit(struct peer *peer, const struct peer *left)
+{
+    if (!left->bound || !peer->settings->enabled)
+        return;
+    if (!peer->bound && peer->settings->bind == BIND_MODE_STICKY &&
+        match_settings_equal(&peer->settings->match, &left->settings->match))
+        peer_remember(peer, &left->address);
+    if (peer->bound && bt_address_equal(&peer->address, &left->address))
+        peer->contact_us = left->contact_us;
 }
 
 /* True: the broker is to be left, and connected to anew. */
@@ -290,6 +320,7 @@ static bool commit(struct gateway *gateway, struct settings *next, struct plan *
                    struct reload_counts *counts)
 {
     const struct settings *old = gateway->settings;
+    bool fresh = false;
 
     gateway->settings = next;
     for (size_t i = 0; i < plan->n; i++) {
@@ -307,11 +338,17 @@ static bool commit(struct gateway *gateway, struct settings *next, struct plan *
     gateway->n_places = plan->n_places;
     gateway->n_peers = 0;
     for (size_t i = 0; i < next->n_devices; i++) {
+        fresh |= plan->items[i].fresh != NULL;
         if (plan->items[i].fresh)
             commit_fresh(gateway, &plan->items[i]);
         gateway->peers[gateway->n_peers++] = plan->items[i].old;
     }
+    for (size_t i = 0; i < next->n_devices; i++)
+        if (plan->items[i].left)
+            inherit(plan->items[i].old, plan->items[i].left);
     gateway_count_unbound(gateway);
+    if (fresh) /* whoever is new does not know what the others have heard */
+        actions_add(gateway->actions, ACTION_TELL_DEVICES);
     return commit_rest(gateway, old);
 }
 

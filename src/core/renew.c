@@ -122,22 +122,6 @@ static void take_over(struct peer *peer, const struct device_settings *settings,
     }
 }
 
-/* a topic that nothing is published to any more, or nothing retained */
-static void clear_topics(struct peer *peer, const struct renewal *renewal)
-{
-    for (size_t i = 0; i < peer->n_entries; i++) {
-        const struct entry *old = &peer->entries[i];
-        bool kept = false;
-
-        for (size_t j = 0; j < renewal->n_entries && !kept; j++)
-            kept = strcmp(renewal->entries[j].topic, old->topic) == 0 &&
-                   renewal->entries[j].settings->retain &&
-                   !renewal->entries[j].settings->n_messages;
-        if (!kept)
-            status_clear_entry(peer, old);
-    }
-}
-
 static void renew_until(struct peer *peer, const struct device_settings *settings,
                         const uint32_t *ids)
 {
@@ -205,7 +189,7 @@ void renewal_commit(struct renewal *renewal, struct peer *peer,
                 entries[i] = j;
         publish_drop_frame(peer, &peer->entries[i]); /* one that was not taken over */
     }
-    clear_topics(peer, renewal);
+    status_clear_entries(peer, renewal->entries, renewal->n_entries);
     ops_renew(peer, entries);
     renew_until(peer, settings, ids);
     memcpy(renewal->sources, peer->sources, peer->n_sources * sizeof(*peer->sources));
@@ -226,5 +210,6 @@ void renewal_commit(struct renewal *renewal, struct peer *peer,
     peer_subscribe_new(peer);
     if (peer->state == PEER_STATE_ONLINE)
         step_resume(peer);
-    contact_activity(peer);
+    if (peer->linger_us == TIME_NEVER) /* else it is not for this that it lingers longer */
+        contact_activity(peer);
 }

@@ -318,6 +318,7 @@ enum device_change device_settings_compare(const struct device_settings *old,
  * SIZE_MAX: none. */
 size_t device_settings_find_same(const struct device_settings *device,
                                  const struct characteristic_settings *characteristic);
+bool match_settings_equal(const struct match_settings *a, const struct match_settings *b);
 bool frame_settings_equal(const struct frame_settings *a, const struct frame_settings *b);
 /* all but the buffer's size: false asks for a new connection */
 bool mqtt_settings_equal(const struct mqtt_settings *a, const struct mqtt_settings *b);

@@ -24,7 +24,7 @@ static bool adapter_equal(const struct adapter_selector *a, const struct adapter
     return texts_equal(a->name, b->name) && (a->name || bt_address_equal(&a->address, &b->address));
 }
 
-static bool match_equal(const struct match_settings *a, const struct match_settings *b)
+bool match_settings_equal(const struct match_settings *a, const struct match_settings *b)
 {
     if (a->has_address != b->has_address || a->has_address_type != b->has_address_type ||
         a->has_manufacturer != b->has_manufacturer || a->has_min_rssi != b->has_min_rssi ||
@@ -93,7 +93,7 @@ enum device_change device_settings_compare(const struct device_settings *old,
         return DEVICE_CHANGE_NONE;
     if (old->enabled != device->enabled || old->bind != device->bind ||
         old->multiple != device->multiple || !texts_equal(old->gateway, device->gateway) ||
-        !match_equal(&old->match, &device->match) ||
+        !match_settings_equal(&old->match, &device->match) ||
         !adapter_equal(old->adapter, device->adapter) ||
         old->connection.mode != device->connection.mode ||
         old->on_connect.hash != device->on_connect.hash || !link_serves(old, device))

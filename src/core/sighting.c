@@ -154,6 +154,7 @@ void peer_bind(struct peer *peer)
     bt_address_format(&peer->address, address);
     actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s", address);
     gateway->bridge_dirty = true; /* the retained `devices` names the address */
+    actions_add(gateway->actions, ACTION_TELL_DEVICES); /* it may have one at another adapter */
     add_sighting(peer, &info);
 }
 

@@ -153,10 +153,22 @@ void status_link_again(struct peer *peer)
 
 /* ---- what is no longer in the file ---- */
 
-void status_clear_entry(struct peer *peer, const struct entry *entry)
+static bool is_retained(const struct entry *entry)
 {
-    if (peer->ours && entry->settings->retain && !entry->settings->n_messages)
-        memory_leave(peer->gateway, peer->settings->id, entry->topic);
+    return entry->settings->retain && !entry->settings->n_messages; /* these publish instead */
+}
+
+void status_clear_entries(struct peer *peer, const struct entry *kept, size_t n_kept)
+{
+    for (size_t i = 0; peer->ours && i < peer->n_entries; i++) {
+        const struct entry *entry = &peer->entries[i];
+        bool stays = false;
+
+        for (size_t j = 0; j < n_kept && !stays; j++)
+            stays = is_retained(&kept[j]) && strcmp(kept[j].topic, entry->topic) == 0;
+        if (is_retained(entry) && !stays)
+            memory_leave(peer->gateway, peer->settings->id, entry->topic);
+    }
 }
 
 void status_gone(const struct peer *peer)
@@ -173,8 +185,7 @@ void status_clear_device(struct peer *peer)
     gateway_pump(peer->gateway); /* before it is replaced by the next one */
     memory_leave(peer->gateway, peer->settings->id, peer->topic_availability);
     memory_leave(peer->gateway, peer->settings->id, peer->topic_link);
-    for (size_t i = 0; i < peer->n_entries; i++)
-        status_clear_entry(peer, &peer->entries[i]);
+    status_clear_entries(peer, NULL, 0);
 }
 
 /* ---- the gateway ---- */

@@ -940,8 +940,9 @@ void status_link_again(struct peer *peer);   /* both, as soon as `devices` is ou
 void status_bridge(struct gateway *gateway); /* info and devices */
 void status_online(struct gateway *gateway, bool online);
 void status_health(struct gateway *gateway);
-/* nothing retained stays: of one topic, of all of a device that is no longer in the file */
-void status_clear_entry(struct peer *peer, const struct entry *entry);
+/* nothing retained stays: of the topics that are not those of `kept`, of all of a device that is no
+ * longer in the file */
+void status_clear_entries(struct peer *peer, const struct entry *kept, size_t n_kept);
 void status_clear_device(struct peer *peer);
 void status_gone(const struct peer *peer); /* available no more, as far as we are asked */
 /* the members that say what a reload did */

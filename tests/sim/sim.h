@@ -10,6 +10,7 @@
  *
  *   sim_random.c    the seed's numbers
  *   sim_settings.c  a random configuration
+ *   sim_reload.c    the next version of the configuration
  *   sim_world.c     virtual time, jobs, events and actions, one run
  *   sim_bluez.c     adapters, objects, scanning, power
  *   sim_link.c      Connect, Disconnect, resolving
@@ -367,13 +368,22 @@ struct sim {
 
 /* sim_settings.c */
 void sim_settings_make(struct sim *sim);
-void sim_settings_done(struct sim *sim);
-struct schema *sim_schema_number(void); /* `value`, a uint32 */
+void sim_settings_free(struct settings *settings); /* not the memory itself */
+struct schema *sim_schema_number(void);            /* `value`, a uint32 */
 bool sim_radio_serves(const struct sim *sim, size_t peer, int radio);
 /* some peer's radio; with `auto`: may become it */
 bool sim_radio_selected(const struct sim *sim, int radio);
 
+/* sim_reload.c */
+void sim_reload(struct sim *sim);
+/* where in the file the peer of that place stands, or SIZE_MAX: it is leaving */
+size_t sim_position(const struct sim *sim, uint32_t place);
+/* the core is still letting go of it */
+bool sim_is_leaving(const struct sim *sim, size_t device);
+
 /* sim_world.c */
+/* carries out sim->actions, and checks everything */
+void sim_execute_all(struct sim *sim, const struct event *event);
 void sim_run(struct sim *sim);
 void sim_schedule(struct sim *sim, uint64_t delay_us, job_fn run, uint64_t a, uint64_t b);
 void sim_emit(struct sim *sim, const struct event *event);

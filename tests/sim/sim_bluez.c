@@ -399,7 +399,9 @@ void sim_object_tell(struct sim *sim, struct sim_object *object, bool heard)
     if (heard) {
         event.device_info.rssi =
             (int16_t)(device->rssi - device->loss[object->radio] + (int)sim_below(sim, 7) - 3);
-        object->last_seen_us = object->heard_us = sim->now.mono_us;
+        object->last_seen_us = sim->now.mono_us;
+        if (!sim_is_leaving(sim, (size_t)object->device)) /* then nobody else knows of it */
+            object->heard_us = sim->now.mono_us;
     }
     sim_trace(sim, "device %u (d%d at adapter %u)%s%s", object->id, object->device, event.adapter,
               heard ? " heard" : "", object->connected ? " connected" : "");
@@ -538,10 +540,21 @@ static void device_action(struct sim *sim, struct sim_call *call, const struct a
     }
 }
 
+static void tell_all(struct sim *sim, uint64_t a, uint64_t b)
+{
+    for (size_t d = 0; d < sim->n_devices; d++)
+        for (int r = 0; r < N_RADIOS && sim->bluez_told && sim->bluez_up; r++)
+            if (sim->objects[r][d].id && sim->radios[r].id)
+                sim_object_tell(sim, &sim->objects[r][d], false);
+}
+
 void sim_bluez_action(struct sim *sim, const struct action *action)
 {
+    if (action->type == ACTION_TELL_DEVICES) {
+        sim_schedule(sim, 0, tell_all, 0, 0);
+        return;
+    }
     struct sim_call *call = call_new(sim, action);
-
     if (!call)
         return;
     if (!sim->bluez_up)

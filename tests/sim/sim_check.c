@@ -51,13 +51,20 @@ static size_t links_on(const struct sim *sim, int r)
     const struct sim_object *connecting = connecting_on(sim, r);
     size_t n = connecting != NULL;
 
+    /* of who was configured otherwise until now */
+    for (const struct peer *peer = sim->gateway->leaving; peer; peer = peer->next_leaving) {
+        const struct sim_object *object = &sim->objects[r][peer->bound ? peer->address.b[5] : 0];
+        n += peer->bound && object != connecting &&
+             (object->connected || peer->adapter == sim->radios[r].id);
+    }
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = sim->gateway->peers[i];
         const struct sim_object *object =
             &sim->objects[r][peer->bound ? sim_check_device_of(sim, i) : 0];
         bool leaving =
             peer->state == PEER_STATE_DISCONNECTING && peer->adapter == sim->radios[r].id;
-        n += peer->bound && sim->settings.devices[i].enabled && object != connecting &&
+        bool counted = peer->bound && sim_is_leaving(sim, (size_t)sim_check_device_of(sim, i));
+        n += peer->bound && sim->settings.devices[i].enabled && object != connecting && !counted &&
              (object->connected || leaving);
     }
     return n;
@@ -84,12 +91,13 @@ void sim_check_over(struct sim *sim, struct sim_object *object)
 static void check_connect(struct sim *sim, const struct action *action)
 {
     struct sim_object *object = sim_object_of_id(sim, action->device);
-    struct sim_peer *peer = &sim->peers[action->op.peer];
+    size_t i_peer = sim_position(sim, action->op.peer);
+    struct sim_peer *peer = &sim->peers[i_peer];
 
     sim->totals.connects++;
     uint64_t *oldest = &peer->connects[peer->n_connects++ % CONNECTS_MAX];
     if (*oldest && sim->now.mono_us - *oldest < S_TO_US(10))
-        sim_fail(sim, "d%u: %d connects within 10 s", action->op.peer, CONNECTS_MAX);
+        sim_fail(sim, "d%zu: %d connects within 10 s", i_peer, CONNECTS_MAX);
     *oldest = sim->now.mono_us;
     if (!object)
         return;
@@ -123,14 +131,15 @@ void sim_check_action(struct sim *sim, const struct action *action)
     if (sim->stopping && action->type != ACTION_DISCONNECT && action->type != ACTION_SCAN_STOP &&
         action->type != ACTION_POWER)
         sim_fail(sim, "action %d after the stop", (int)action->type);
-    if (action->op.peer >= sim->n_devices)
+    size_t i = sim_position(sim, action->op.peer);
+    if (i >= sim->n_devices)
         return;
     if ((action->type == ACTION_CONNECT || action->type == ACTION_READ ||
          action->type == ACTION_WRITE) &&
-        sim->gateway->peers[action->op.peer]->pause_us)
-        sim_fail(sim, "an action for d%u, which is paused", action->op.peer);
-    if (action->type != ACTION_SCAN_STOP && !sim->settings.devices[action->op.peer].enabled)
-        sim_fail(sim, "d%u is switched off in the configuration and used", action->op.peer);
+        sim->gateway->peers[i]->pause_us)
+        sim_fail(sim, "an action for d%zu, which is paused", i);
+    if (action->type != ACTION_SCAN_STOP && !sim->settings.devices[i].enabled)
+        sim_fail(sim, "d%zu is switched off in the configuration and used", i);
     if (action->type == ACTION_CONNECT)
         check_connect(sim, action);
 }
@@ -264,6 +273,9 @@ static void check_backoff(struct sim *sim, size_t i)
 /* Could it be connected now, and nobody does? */
 static bool somebody_disconnects(const struct sim *sim, uint32_t adapter)
 {
+    for (const struct peer *peer = sim->gateway->leaving; peer; peer = peer->next_leaving)
+        if (peer->adapter == adapter)
+            return true;
     for (size_t i = 0; i < sim->n_devices; i++)
         if (sim->gateway->peers[i]->state == PEER_STATE_DISCONNECTING &&
             sim->gateway->peers[i]->adapter == adapter)

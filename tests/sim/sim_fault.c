@@ -311,6 +311,7 @@ static const fault_fn faults[] = {
     lose_link,
     remove_device,
     mute,
+    sim_reload,
 };
 
 static void fault(struct sim *sim, uint64_t phase, uint64_t b)

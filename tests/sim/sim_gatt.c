@@ -40,9 +40,11 @@ static void emit_value(struct sim *sim, struct sim_object *object, int c, uint32
     sim->totals.notifications++;
     sim_trace(sim, "d%d c%d notifies %u (subscription %u)%s", object->device, c, value,
               gatt->subscription, length < 4 ? ", cut short" : "");
-    if (length >= 4)
-        sim_stream_expect(sim, object, c, gatt->peer, value);
-    sim->peers[gatt->peer].value_us = sim->now.mono_us;
+    size_t i = sim_position(sim, gatt->peer);
+    if (length >= 4 && i != SIZE_MAX)
+        sim_stream_expect(sim, object, c, (uint32_t)i, value);
+    if (i != SIZE_MAX)
+        sim->peers[i].value_us = sim->now.mono_us;
     sim->devices[object->device].chars[c].notified = length >= 4 ? value : 0;
     sim_emit(sim, &event);
 }
@@ -294,27 +296,30 @@ void sim_unsubscribe(struct sim *sim, struct sim_call *call, const struct action
 /* may be published without having been read back or notified */
 static void expect_assumed(struct sim *sim, const struct sim_call *call, uint32_t value)
 {
-    const struct device_settings *settings = &sim->settings.devices[call->op.peer];
+    size_t i = sim_position(sim, call->op.peer);
+    const struct device_settings *settings = &sim->settings.devices[i];
     struct bt_uuid uuid =
         bt_uuid_from_u16(sim->devices[call->object->device].chars[call->gatt].uuid);
 
-    for (uint32_t e = 0; e < settings->n_characteristics; e++)
+    for (uint32_t e = 0; i != SIZE_MAX && e < settings->n_characteristics; e++)
         if (bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
-            sim_stream_expect_optional(sim, call->op.peer, e, value);
+            sim_stream_expect_optional(sim, (uint32_t)i, e, value);
 }
 
 /* What is read is published once, unless it only reads back what was written and has been notified,
  * and so published, meanwhile. */
 static void expect_read(struct sim *sim, const struct sim_call *call, uint32_t value)
 {
-    const struct gatt_op *op = sim->gateway->peers[call->op.peer]->op;
+    const struct peer *peer = gateway_peer_at(sim->gateway, call->op.peer);
+    const struct gatt_op *op = peer ? peer->op : NULL;
+    size_t i = sim_position(sim, call->op.peer);
     const struct sim_char *characteristic = &sim->devices[call->object->device].chars[call->gatt];
 
-    if (!op || op->id != call->op.id)
+    if (!op || op->id != call->op.id || i == SIZE_MAX)
         return; /* nobody waits for it any more */
     if (!(op->read_back && characteristic->notified == value &&
-          sim->settings.devices[call->op.peer].characteristics[op->entry].subscribe))
-        sim_stream_expect_one(sim, call->op.peer, op->entry, value);
+          sim->settings.devices[i].characteristics[op->entry].subscribe))
+        sim_stream_expect_one(sim, (uint32_t)i, op->entry, value);
 }
 
 static uint32_t read_value(struct sim *sim, const struct sim_call *call)

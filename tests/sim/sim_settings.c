@@ -141,6 +141,7 @@ static void make_device_settings(struct sim *sim, size_t i)
         .id = strdup(id),
         .gateway = sim_chance(sim, 50) ? strdup("gw") : NULL,
         .enabled = !sim_chance(sim, 8),
+        .hash = 1,
         .reconnect_min_ms = sim_chance(sim, 70) ? 250 : sim_spread(sim, 100, 5000),
         .reconnect_max_ms = sim_chance(sim, 70) ? 60000 : sim_spread(sim, 5000, 60000),
         .queue_timeout_ms = sim_chance(sim, 20) ? 0 : sim_spread(sim, 500, 20000),
@@ -197,10 +198,8 @@ void sim_settings_make(struct sim *sim)
     }
 }
 
-void sim_settings_done(struct sim *sim)
+void sim_settings_free(struct settings *settings)
 {
-    struct settings *settings = &sim->settings;
-
     for (size_t i = 0; i < settings->n_devices; i++)
         device_settings_done(&settings->devices[i]);
     free(settings->devices);

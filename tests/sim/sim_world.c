@@ -146,7 +146,8 @@ static void execute(struct sim *sim, const struct action *action)
     case ACTION_UNSUBSCRIBE:
     case ACTION_READ:
     case ACTION_WRITE:
-    case ACTION_REMOVE_DEVICE: sim_bluez_action(sim, action); break;
+    case ACTION_REMOVE_DEVICE:
+    case ACTION_TELL_DEVICES: sim_bluez_action(sim, action); break;
     case ACTION_PUBLISH:
     case ACTION_TOPIC_SUBSCRIBE:
     case ACTION_TOPIC_UNSUBSCRIBE:
@@ -173,13 +174,8 @@ static void arm(struct sim *sim)
     sim->timer_us = MAX_OF(due, sim->now.mono_us) + sim_between(sim, 0, slack);
 }
 
-void sim_emit(struct sim *sim, const struct event *event)
+void sim_execute_all(struct sim *sim, const struct event *event)
 {
-    if (sim->failed || sim->quit)
-        return;
-    sim->totals.events++;
-    actions_reset(&sim->actions);
-    gateway_handle(sim->gateway, sim->now, event, &sim->actions);
     if (sim->actions.failed)
         abort();
     for (size_t i = 0; i < sim->actions.n && !sim->failed; i++)
@@ -187,6 +183,16 @@ void sim_emit(struct sim *sim, const struct event *event)
     if (!sim->failed)
         sim_check_event(sim, event);
     arm(sim);
+}
+
+void sim_emit(struct sim *sim, const struct event *event)
+{
+    if (sim->failed || sim->quit)
+        return;
+    sim->totals.events++;
+    actions_reset(&sim->actions);
+    gateway_handle(sim->gateway, sim->now, event, &sim->actions);
+    sim_execute_all(sim, event);
 }
 
 static void fire_timer(struct sim *sim)
@@ -283,7 +289,7 @@ static void done(struct sim *sim)
     actions_done(&sim->actions);
     sim_stream_done(sim);
     sim_retain_done(sim);
-    sim_settings_done(sim);
+    sim_settings_free(&sim->settings);
     free(sim->commands);
     free(sim->jobs);
     sim->commands = NULL;

@@ -344,6 +344,19 @@ static void a_changed_match_reconnects_and_keeps_the_topics(void **state)
     world_free(world);
 }
 
+static void a_topic_that_goes_together_with_the_link_is_cleared(void **state)
+{
+    struct world *world = begin(HEAD PLAIN("d0", "0"));
+
+    online(world, 0);
+    take(world, HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:05\" }\n"
+                     "    characteristics:\n"
+                     "      lamp: { uuid: 0xFFE1, writable: true }\n");
+    assert_string_equal(world_published(world, "g/d0/level"), "");
+    assert_null(world_published(world, "g/d0/lamp"));
+    world_free(world);
+}
+
 static void a_device_with_another_name_inherits_the_object_of_the_old_one(void **state)
 {
     struct world *world = begin(HEAD PLAIN("d0", "0"));
@@ -358,6 +371,20 @@ static void a_device_with_another_name_inherits_the_object_of_the_old_one(void *
     world_link(world, D0, false);
     world_advance(world, 100);
     assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D0);
+    world_free(world);
+}
+
+static void one_that_was_just_heard_need_not_be_heard_again(void **state)
+{
+    struct world *world = begin("bluetooth: { connections: 1 }\n" HEAD TWO);
+
+    world_hear(world, 0, D0); /* connects, so that the other one waits */
+    world_hear(world, 1, D1);
+    take(world, "bluetooth: { connections: 2 }\n" HEAD PLAIN("d0", "0") PLAIN("hall", "1"));
+    world_link(world, D0, true); /* the token is free */
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, D1);
+    assert_int_equal(peer_of(world, "hall")->state, PEER_STATE_CONNECTING);
+    assert_false(peer_of(world, "hall")->blind);
     world_free(world);
 }
 
@@ -774,7 +801,9 @@ int main(void)
         cmocka_unit_test(what_waits_for_a_characteristic_that_goes_is_cancelled_the_rest_stays),
         cmocka_unit_test(a_frame_that_has_begun_is_finished_after_the_reload),
         cmocka_unit_test(a_changed_match_reconnects_and_keeps_the_topics),
+        cmocka_unit_test(a_topic_that_goes_together_with_the_link_is_cleared),
         cmocka_unit_test(a_device_with_another_name_inherits_the_object_of_the_old_one),
+        cmocka_unit_test(one_that_was_just_heard_need_not_be_heard_again),
         cmocka_unit_test(the_link_of_one_that_left_counts_until_it_is_down),
         cmocka_unit_test(a_cancelled_connect_holds_the_token_until_it_is_over),
         cmocka_unit_test(a_removed_device_answers_says_offline_and_leaves_nothing_behind),
