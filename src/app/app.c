@@ -217,10 +217,6 @@ static int start_loop(struct app *app)
     r = sd_event_new(&app->event);
     if (r < 0)
         return r;
-    /* WATCHDOG=1 is sent by the loop itself as it turns, so a loop that hangs is noticed */
-    r = sd_event_set_watchdog(app->event, true);
-    if (r < 0)
-        return r;
     r = notify_new(app->event, &app->notify);
     if (r < 0)
         return r;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -20,7 +21,10 @@ struct notify {
     sd_event_source *source;  /* owned; on while something waits */
     char *states[STATES_MAX]; /* owned; what waits */
     size_t n_states;
-    char *status; /* owned; what waits, or NULL */
+    char *status;              /* owned; what waits, or NULL */
+    bool alive;                /* WATCHDOG=1 waits */
+    sd_event_source *watchdog; /* owned; NULL: nobody asks for it */
+    uint64_t watchdog_us;      /* from one to the next */
 };
 
 /* false: there is no room now */
@@ -41,7 +45,9 @@ static void flush(struct notify *notify)
         free(notify->status);
         notify->status = NULL;
     }
-    bool waits = notify->n_states || notify->status;
+    if (notify->alive && out(notify, "WATCHDOG=1"))
+        notify->alive = false;
+    bool waits = notify->n_states || notify->status || notify->alive;
     sd_event_source_set_enabled(notify->source, waits ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
@@ -49,6 +55,16 @@ static int on_room(sd_event_source *source, int fd, uint32_t revents, void *user
 {
     flush(userdata);
     return 0;
+}
+
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct notify *notify = userdata;
+    int r = sd_event_source_set_time_relative(source, notify->watchdog_us);
+
+    notify->alive = true;
+    flush(notify);
+    return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 void notify_state(struct notify *notify, const char *assignments)
@@ -88,6 +104,18 @@ static int connect_to(int fd, const char *name)
     return connect(fd, (struct sockaddr *)&address, (socklen_t)length) < 0 ? -errno : 0;
 }
 
+static int start_watchdog(sd_event *event, struct notify *notify)
+{
+    uint64_t allowed_us;
+    int r = sd_watchdog_enabled(0, &allowed_us);
+
+    if (r <= 0)
+        return r;
+    notify->watchdog_us = allowed_us / 2;
+    return sd_event_add_time_relative(event, &notify->watchdog, CLOCK_MONOTONIC,
+                                      notify->watchdog_us, allowed_us / 8, on_watchdog, notify);
+}
+
 int notify_new(struct sd_event *event, struct notify **ret_notify)
 {
     const char *name = getenv("NOTIFY_SOCKET");
@@ -105,6 +133,8 @@ int notify_new(struct sd_event *event, struct notify **ret_notify)
         r = sd_event_add_io(event, &notify->source, notify->fd, EPOLLOUT, on_room, notify);
     if (r >= 0)
         r = sd_event_source_set_enabled(notify->source, SD_EVENT_OFF);
+    if (r >= 0)
+        r = start_watchdog(event, notify);
     if (r < 0) {
         log_warning("app", "no word to the service manager at %s: %s", name, strerror(-r));
         notify_free(notify);
@@ -119,6 +149,7 @@ struct notify *notify_free(struct notify *notify)
     if (!notify)
         return NULL;
     sd_event_source_disable_unref(notify->source);
+    sd_event_source_disable_unref(notify->watchdog);
     for (size_t i = 0; i < notify->n_states; i++)
         free(notify->states[i]);
     free(notify->status);

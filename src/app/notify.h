@@ -1,7 +1,8 @@
 /*
  * What the service manager is told (sd_notify(3)), without ever waiting for it: sd_notify() itself
- * blocks while the manager does not read. What does not go out now goes when there is room; of the
- * STATUS only the newest.
+ * blocks while the manager does not read, and sd_event_set_watchdog() does, too. What does not go
+ * out now goes when there is room; of the STATUS only the newest. WATCHDOG=1 is sent by itself, by
+ * the loop as it turns, twice in the time that the manager allows: a loop that hangs is noticed.
  */
 #pragma once
 

@@ -126,6 +126,7 @@ def test_the_watchdog_is_fed_by_a_busy_loop_and_not_by_one_that_hangs(house):
 
     recorder.wait(AVAILABILITY, "online", timeout=15 * SLACK)
     simulator.ask(f"notify {METER} stream 6000 2000")
+    manager.forget()  # what nobody read so far has kept the gateway from nothing
     times = fed(manager.collect(3))
     assert len(times) >= 3 / period
     assert max(b - a for a, b in zip(times, times[1:])) < period
