@@ -34,6 +34,7 @@
 struct subscription {
     struct bluez *bluez; /* borrowed, outlives us */
     uint32_t number, peer, source;
+    uint64_t asked;   /* serial of the last request: an earlier one that fails ends nothing */
     bool active;      /* values are wanted */
     bool established; /* BlueZ said that it notifies */
     int fd;           /* owned; -1: values come as signals */
@@ -353,9 +354,10 @@ static void on_notify_started(struct call *call, sd_bus_message *reply, struct b
         result.status = BT_STATUS_OK;
     if (subscription && result.status == BT_STATUS_OK)
         subscription->established = true;
-    /* without a reply, or with an earlier request still running, values may come yet */
-    else if (subscription && result.status != BT_STATUS_NOT_CONNECTED &&
-             result.status != BT_STATUS_TIMEOUT && result.status != BT_STATUS_IN_PROGRESS)
+    /* without a reply, or with another request still running, values may come yet */
+    else if (subscription && subscription->asked == call->serial &&
+             result.status != BT_STATUS_NOT_CONNECTED && result.status != BT_STATUS_TIMEOUT &&
+             result.status != BT_STATUS_IN_PROGRESS)
         subscription->active = false;
     end_operation(call, result);
 }
@@ -438,6 +440,7 @@ void bluez_gatt_subscribe(struct call *call, struct characteristic *characterist
     call->device = characteristic->device;
     call->characteristic = characteristic;
     call->subscription = subscription->number;
+    subscription->asked = call->serial;
     if (!action->subscribe.socket) {
         start_notify(call);
         return;

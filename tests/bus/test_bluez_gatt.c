@@ -173,6 +173,22 @@ static void a_refused_subscription_gets_no_values(void **state)
     fake_expect_none(fake);
 }
 
+static void an_earlier_request_that_fails_late_does_not_end_the_subscription(void **state)
+{
+    struct fake *fake = *state;
+
+    fake_resolve(fake);
+    execute_subscribe(fake, ACTION_SUBSCRIBE, 11, false);
+    execute_subscribe(fake, ACTION_SUBSCRIBE, 11, false); /* the services changed meanwhile */
+    fake_refuse(fake, "StartNotify", "org.bluez.Error.Failed",
+                "Operation failed with ATT error: 0x0e");
+    expect_answer(fake, EVENT_SUBSCRIBE_RESULT, BT_STATUS_ATT_ERROR);
+    fake_answer(fake, "StartNotify");
+    expect_answer(fake, EVENT_SUBSCRIBE_RESULT, BT_STATUS_OK);
+    notify(fake, "x", 1);
+    expect_notification(fake, 11, "x", 1);
+}
+
 static void a_reads_own_echo_is_no_notification(void **state)
 {
     struct fake *fake = *state;
@@ -558,6 +574,7 @@ int main(void)
         TEST(notifications_after_a_reconnect_count_before_anybody_asks_again),
         TEST(in_progress_without_notifying_is_no_subscription),
         TEST(a_refused_subscription_gets_no_values),
+        TEST(an_earlier_request_that_fails_late_does_not_end_the_subscription),
         TEST(a_reads_own_echo_is_no_notification),
         TEST(notifications_during_a_read_all_arrive_in_order),
         TEST(a_held_value_comes_out_when_the_read_says_otherwise),

@@ -128,6 +128,7 @@ struct sim_gatt {
     bool notifying; /* the peripheral's configuration is written */
     bool active, established;
     uint32_t subscription, peer, source;
+    uint64_t asked;   /* serial of the last request */
     bool told;        /* the core was told that it is subscribed on this link */
     uint64_t ticking; /* the link on which its values come; 0: none */
 };
@@ -349,6 +350,7 @@ struct sim {
 
     bool quiet; /* no more faults until the next phase */
     uint64_t quiet_us, phase_end_us, last_fault_us;
+    bool drained;        /* nothing was queued at some time since */
     uint64_t lacking_us; /* since when somebody is missing who must be back; 0: nobody is */
     uint64_t fault_mean_us;
     uint64_t fault_kinds; /* which may happen in this run */

@@ -209,7 +209,8 @@ static void subscribe_done(struct sim *sim, uint64_t serial, uint64_t status)
     if (current && status == BT_STATUS_OK) {
         gatt->session = gatt->established = gatt->told = true;
         begin(sim, object, call->gatt);
-    } else if (current && status != BT_STATUS_TIMEOUT && status != BT_STATUS_IN_PROGRESS) {
+    } else if (current && gatt->asked == serial && status != BT_STATUS_TIMEOUT &&
+               status != BT_STATUS_IN_PROGRESS) {
         gatt->active = gatt->notifying = false;
     }
     sim_call_end(sim, call, (enum bt_status)status);
@@ -249,6 +250,7 @@ void sim_subscribe(struct sim *sim, struct sim_call *call, const struct action *
     gatt->active = true;
     gatt->established = false;
     gatt->subscription = call->subscription = action->subscribe.subscription;
+    gatt->asked = call->serial;
     gatt->peer = action->op.peer;
     gatt->source = action->subscribe.source;
     if (!object->connected) {
