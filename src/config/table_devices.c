@@ -427,8 +427,8 @@ const struct key config_device_keys[] = {
      .max = 365 * DAY,
      AT(struct device_settings, availability_timeout_ms),
      .help =
-         "one that is not held counts as online for so long after a contact (default: 2.5 times "
-         "`every`, else 25h)"},
+         "one that is not held counts as online for so long after it was in contact or heard "
+         "(default: 2.5 times `every`, else 25h)"},
     {.name = "characteristics",
      .type = KEY_ENTRIES,
      KEYS(characteristic_keys),

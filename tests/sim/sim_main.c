@@ -16,20 +16,22 @@ struct plan {
     uint64_t from, to;
     uint64_t minutes;
     uint64_t fresh_s; /* random seeds for so long */
-    bool trace;
+    bool trace, first;
     size_t failures, runs;
     struct sim_totals sum;
 };
 
 static void usage(FILE *out)
 {
-    fputs("Usage: sim_gateway [--seeds FROM-TO] [--fresh SECONDS] [--minutes N] [--trace]\n"
-          "Runs the core against a simulated world: for each seed one, 60 virtual minutes long.\n"
-          "  --seeds FROM-TO   these seeds (default 1-100)\n"
-          "  --fresh SECONDS   random seeds instead, for so long\n"
-          "  --minutes N       the length of a run\n"
-          "  --trace           print what happens\n",
-          out);
+    fputs(
+        "Usage: sim_gateway [--seeds FROM-TO | --fresh SECONDS] [--minutes N] [--first] [--trace]\n"
+        "Runs the core against a simulated world: for each seed one, 60 virtual minutes long.\n"
+        "  --seeds FROM-TO   these seeds (default 1-100)\n"
+        "  --fresh SECONDS   random seeds instead, for so long\n"
+        "  --minutes N       the length of a run\n"
+        "  --first           end at the first failure\n"
+        "  --trace           print what happens\n",
+        out);
 }
 
 static void add(struct sim_totals *sum, const struct sim_totals *one)
@@ -131,9 +133,13 @@ static bool parse_range(const char *text, uint64_t *ret_from, uint64_t *ret_to)
 static int parse(int argc, char **argv, struct plan *plan)
 {
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},   {"fresh", required_argument, NULL, 'f'},
-        {"minutes", required_argument, NULL, 'm'}, {"trace", no_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"seeds", required_argument, NULL, 's'},
+        {"fresh", required_argument, NULL, 'f'},
+        {"minutes", required_argument, NULL, 'm'},
+        {"trace", no_argument, NULL, 't'},
+        {"first", no_argument, NULL, '1'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     uint64_t from, to;
     int c;
@@ -148,6 +154,8 @@ static int parse(int argc, char **argv, struct plan *plan)
             plan->minutes = from;
         else if (c == 't')
             plan->trace = true;
+        else if (c == '1')
+            plan->first = true;
         else if (c != 's' && c != 'f' && c != 'm') {
             usage(c == 'h' ? stdout : stderr);
             return c == 'h' ? -1 : 64;
@@ -160,6 +168,11 @@ static int parse(int argc, char **argv, struct plan *plan)
     return optind == argc ? 0 : 64;
 }
 
+static bool goes_on(const struct plan *plan)
+{
+    return !plan->first || !plan->failures;
+}
+
 int main(int argc, char **argv)
 {
     struct plan plan = {.program = argv[0], .from = 1, .to = 100, .minutes = 60};
@@ -170,13 +183,13 @@ int main(int argc, char **argv)
         return r < 0 ? 0 : r;
     if (plan.fresh_s) {
         uint32_t seed = 0;
-        while (time_now().mono_us - began < S_TO_US(plan.fresh_s)) {
+        while (time_now().mono_us - began < S_TO_US(plan.fresh_s) && goes_on(&plan)) {
             if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
                 return 1;
             play(&plan, seed);
         }
     } else {
-        for (uint64_t seed = plan.from; seed <= plan.to; seed++)
+        for (uint64_t seed = plan.from; seed <= plan.to && goes_on(&plan); seed++)
             play(&plan, seed);
     }
     summarize(&plan, (double)(time_now().mono_us - began) / 1e6);

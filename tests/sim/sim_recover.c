@@ -83,6 +83,7 @@ void sim_recover_begin(struct sim *sim)
     bool waits = adapter_waits(sim);
 
     sim->lacking_us = 0;
+    sim->drained = false;
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = sim->gateway->peers[i];
         bool hung = peer->state == PEER_STATE_CONNECTING || peer->state == PEER_STATE_RESOLVING ||
@@ -151,6 +152,10 @@ static bool is_linked(const struct sim *sim, size_t i)
 void sim_recover_watch(struct sim *sim)
 {
     size_t any = 0, first = 0, online = 0, links = 0, missing = 0;
+    struct outbox_stats stats;
+
+    outbox_get_stats(sim->gateway->outbox, &stats);
+    sim->drained |= !stats.queued;
 
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = sim->gateway->peers[i];
