@@ -426,9 +426,8 @@ const struct key config_device_keys[] = {
      .min = SECOND,
      .max = 365 * DAY,
      AT(struct device_settings, availability_timeout_ms),
-     .help =
-         "one that is not held counts as online for so long after it was in contact or heard "
-         "(default: 2.5 times `every`, else 25h)"},
+     .help = "one that is not held counts as online for so long after it was in contact or heard "
+             "(default: 2.5 times `every`, else 25h)"},
     {.name = "characteristics",
      .type = KEY_ENTRIES,
      KEYS(characteristic_keys),

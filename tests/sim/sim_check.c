@@ -244,7 +244,7 @@ static uint64_t longest(const struct sim *sim, size_t i, enum peer_state state)
     case PEER_STATE_CONNECTING: return MS_TO_US(CONNECT_MS + CONNECT_SETTLE_MS);
     case PEER_STATE_RESOLVING: return MS_TO_US(RESOLVE_MS);
     case PEER_STATE_CONFIGURING: return attempt_us(sim, i);
-    case PEER_STATE_DISCONNECTING: return 4 * MS_TO_US(DISCONNECT_MS); /* asked again */
+    case PEER_STATE_DISCONNECTING: return 8 * MS_TO_US(DISCONNECT_MS); /* asked again */
     case PEER_STATE_BACKOFF: return MS_TO_US(SLOWEST_RETRY_MS);
     case PEER_STATE_DISABLED:
     case PEER_STATE_ABSENT:

@@ -4,12 +4,15 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define LINES_KEPT 60
+#define HANGS_S    300 /* of real time; a run takes less than one */
 
 struct plan {
     const char *program;
@@ -33,6 +36,48 @@ static void usage(FILE *out)
         "  --trace           print what happens\n",
         out);
 }
+
+/* ---- a run that does not come back says which one it was, too ---- */
+
+static char repeat[256];
+
+static void say_repeat(void)
+{
+    ssize_t n = write(STDOUT_FILENO, repeat, strlen(repeat));
+
+    (void)n;
+}
+
+static void on_signal(int number)
+{
+    say_repeat();
+    raise(number); /* the handler is gone: SA_RESETHAND */
+}
+
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void watch(void)
+{
+    static const int numbers[] = {SIGABRT, SIGALRM, SIGSEGV, SIGBUS, SIGFPE};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    size_t n = __sanitizer_set_death_callback ? 2 : ARRAY_SIZE(numbers); /* it reports the others */
+
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(say_repeat);
+    for (size_t i = 0; i < n; i++)
+        sigaction(numbers[i], &action, NULL);
+}
+
+static void note_repeat(const struct plan *plan, uint64_t seed)
+{
+    snprintf(repeat, sizeof(repeat),
+             "seed %" PRIu64 " does not come back\n  repeat: %s --seeds %" PRIu64 "-%" PRIu64
+             " --minutes %" PRIu64 " --trace\n",
+             seed, plan->program, seed, seed, plan->minutes);
+    alarm(HANGS_S);
+}
+
+/* ---- runs ---- */
 
 static void add(struct sim_totals *sum, const struct sim_totals *one)
 {
@@ -86,6 +131,7 @@ static void report(const struct plan *plan, uint64_t seed)
 
 static void play(struct plan *plan, uint64_t seed)
 {
+    note_repeat(plan, seed);
     struct sim *sim = run(plan, seed, 0);
 
     plan->runs++;
@@ -181,6 +227,7 @@ int main(int argc, char **argv)
 
     if (r)
         return r < 0 ? 0 : r;
+    watch();
     if (plan.fresh_s) {
         uint32_t seed = 0;
         while (time_now().mono_us - began < S_TO_US(plan.fresh_s) && goes_on(&plan)) {

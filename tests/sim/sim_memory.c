@@ -69,12 +69,13 @@ void sim_memory_bridge(struct sim *sim, const char *last, const struct action *a
 static void check_link(struct sim *sim, size_t i)
 {
     const struct peer *peer = sim->gateway->peers[i];
-    char truth[sizeof(sim->peers[i].link)];
+    const char *link = sim->peers[i].link, *state = peer_state_name(peer->shown);
+    size_t n = strlen(state);
 
-    snprintf(truth, sizeof(truth), "%s/%s", peer_state_name(peer->shown),
-             reason_name(peer->reason));
-    if (strcmp(truth, sim->peers[i].link) != 0)
-        sim_fail(sim, "d%zu is %s, and the broker has %s", i, truth, sim->peers[i].link);
+    if (strncmp(link, state, n) != 0 || link[n] != '/' ||
+        strcmp(link + n + 1, reason_name(peer->reason)) != 0)
+        sim_fail(sim, "d%zu is %s/%s, and the broker has %s", i, state, reason_name(peer->reason),
+                 link);
 }
 
 /* Nothing of it is waiting. */
