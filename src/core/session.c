@@ -173,17 +173,26 @@ static void link_lost(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
     bool stable = peer->online_us && gateway->now.mono_us - peer->online_us >= MS_TO_US(STABLE_MS);
+    const struct adapter *adapter = adapter_find(gateway, peer->adapter);
 
     /* what was heard before the link says nothing now */
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (stable || peer->sightings[i].adapter == peer->adapter)
             peer->sightings[i].heard_us = 0;
+    if (peer->online_us) {
+        actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "link lost");
+        status_event(gateway, "disconnected", peer, "link_lost", "the link was lost");
+    }
+    if (adapter && !adapter->powered) { /* no fault of the peer: it waits for the adapter */
+        peer_forget_link(peer);
+        peer_end_backoff(peer);
+        peer_consider(peer);
+        return;
+    }
     if (!peer->online_us) {
         peer_fail(peer, REASON_LINK_LOST, false, "the link was lost while setting it up");
         return;
     }
-    actions_log(gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "link lost");
-    status_event(gateway, "disconnected", peer, "link_lost", "the link was lost");
     if (!stable) {
         peer_fail(peer, REASON_LINK_LOST, false, "the link was lost soon after it was made");
         return;

@@ -177,6 +177,8 @@ static void link_that_ended_with_the_power_is_no_failure(void **state)
         world_link(world, D0, false);
         if (!off_first)
             world_event(world, &power);
+        assert_int_equal(peer->reason, REASON_ADAPTER_OFF); /* what it waits for */
+        assert_int_equal(peer->state, PEER_STATE_ABSENT);
         world_clear(world);
         power.adapter_info.powered = true;
         world_event(world, &power);
