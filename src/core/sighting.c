@@ -173,6 +173,8 @@ void peer_remember(struct peer *peer, const struct bt_address *address)
     gateway->bridge_dirty = true;
     bt_address_format(address, text);
     actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s, as before", text);
+    /* BlueZ may have told of its object already, and of a link that outlived the gateway */
+    actions_add(gateway->actions, ACTION_TELL_DEVICES);
     peer_reconsider(peer);
 }
 

@@ -211,6 +211,35 @@ static void peer_that_was_found_is_kept_across_restarts(void **state)
     world_free(world);
 }
 
+/* In the lab: the gateway was killed, and its link lived on. */
+static void link_of_a_remembered_peer_is_adopted(void **state)
+{
+    char memory[512], match[MEMORY_HASH_SIZE];
+    struct world *world = begin_nameless();
+    struct event linked = {.type = EVENT_DEVICE,
+                           .device_info = {.adapter = ADAPTER_1,
+                                           .device = 7,
+                                           .address = {{0xc0, 0, 0, 0, 0, 7}},
+                                           .name = "Meter 1",
+                                           .connected = true,
+                                           .rssi = RSSI_UNKNOWN}};
+
+    memory_match_hash(&world->settings.devices[0].match, match, sizeof(match));
+    snprintf(memory, sizeof(memory),
+             "{\"devices\":[{\"id\":\"d0\",\"address\":\"C0:00:00:00:00:07\",\"match\":\"%s\"}]}",
+             match);
+    world_retain(world, DEVICES, memory);
+    world_start(world);
+    world_bluez_up(world);
+    world_event(world, &linked);
+    world_broker_up(world);
+    world_expect(world, ACTION_TELL_DEVICES);
+    world_event(world, &linked);
+    assert_int_equal(world_expect(world, ACTION_RESOLVE)->device, 7);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
 static void address_of_another_entry_is_not_remembered(void **state)
 {
     char memory[512], match[MEMORY_HASH_SIZE];
@@ -238,6 +267,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_survived),
         cmocka_unit_test(list_of_another_moment_is_not_the_memory),
         cmocka_unit_test(peer_that_was_found_is_kept_across_restarts),
+        cmocka_unit_test(link_of_a_remembered_peer_is_adopted),
         cmocka_unit_test(address_of_another_entry_is_not_remembered),
     };
 
