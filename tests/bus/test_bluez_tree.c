@@ -47,6 +47,21 @@ static void the_bootstrap_tells_adapters_devices_and_then_that_bluez_is_up(void 
     fake_expect_none(fake);
 }
 
+static void all_objects_are_told_again_for_who_is_new_and_as_not_heard(void **state)
+{
+    struct fake *fake = *state;
+
+    fake_start(fake);
+    uint32_t device = fake->device;
+    fake_execute(fake, (struct action){.type = ACTION_TELL_DEVICES});
+    assert_null(fake->first); /* later, never from inside the action */
+    const struct device_info *info = &fake_expect(fake, EVENT_DEVICE)->event.device_info;
+    assert_int_equal(info->device, device);
+    assert_string_equal(info->name, "LYWSD03MMC");
+    assert_false(info->heard);
+    fake_expect_none(fake);
+}
+
 static void a_signal_before_the_tree_is_dropped(void **state)
 {
     struct fake *fake = *state;
@@ -375,6 +390,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_bootstrap_tells_adapters_devices_and_then_that_bluez_is_up),
+        TEST(all_objects_are_told_again_for_who_is_new_and_as_not_heard),
         TEST(a_signal_before_the_tree_is_dropped),
         TEST(each_rssi_report_is_heard_even_if_it_is_equal),
         TEST(advertised_data_is_heard),

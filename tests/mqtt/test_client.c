@@ -370,6 +370,53 @@ static void small_messages_do_not_wait_for_acknowledgements_of_tcp(void **state)
     assert_int_equal(found, 1);
 }
 
+static void reconnect(struct member *member)
+{
+    mqtt_client_set_settings(member->client, &member->settings);
+    mqtt_client_execute(member->client, &(struct action){.type = ACTION_RECONNECT});
+}
+
+static void other_settings_are_connected_with_at_once_and_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct member *listener, *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    listener = world_connect(&f->world, "listener", f->broker.port, 4);
+    member_listen(listener, "t");
+    member = world_connect(&f->world, "before", f->broker.port, 5);
+    member->settings.client_id = (char *)"after";
+    member->settings.protocol = 4;
+    member_publish(member, 1, "t", "goodbye", 1, true);
+    reconnect(member);
+    member_publish(member, 2, "t", "too late", 1, false);
+    run_until(&f->world, 10, member->n_up == 2);
+    assert_int_equal(member->n_down, 1);
+    assert_true(member->was_up);
+    member_publish(member, 3, "t", "hello", 1, false);
+    run_until(&f->world, 10, listener->n_messages == 2 && member_answer(member, 3));
+    assert_string_equal(listener->messages[0].payload, "goodbye");
+    assert_string_equal(listener->messages[1].payload, "hello");
+    broker_shell(&f->broker, "grep 'as before (p5' log && grep 'as after (p2' log && "
+                             "grep 'Received DISCONNECT from before' log");
+}
+
+static void other_settings_end_a_backoff(void **state)
+{
+    struct fixture *f = *state;
+    struct member *member;
+
+    broker_start(&f->broker, ANONYMOUS);
+    member = world_add(&f->world, "gw", free_port(), 5); /* nobody is there */
+    member_start(member, NULL, NULL);
+    run_until(&f->world, 30, member->n_down == 4);
+    member->settings.port = f->broker.port;
+    uint64_t start = monotonic_ms();
+    reconnect(member);
+    run_until(&f->world, 10, member->up);
+    assert_true(monotonic_ms() - start < 3000); /* after the fourth failure: 3.2 s and more */
+}
+
 static void web_sockets_work(void **state)
 {
     struct fixture *f = *state;
@@ -439,6 +486,8 @@ int main(int argc, char **argv)
         TEST(an_incoming_message_that_is_too_long_is_dropped_and_the_next_arrives),
         TEST(mqtt_5_requests_carry_response_topic_correlation_and_expiry),
         TEST(small_messages_do_not_wait_for_acknowledgements_of_tcp),
+        TEST(other_settings_are_connected_with_at_once_and_in_order),
+        TEST(other_settings_end_a_backoff),
         TEST(web_sockets_work),
         TEST(ipv6_works),
     };
