@@ -444,7 +444,7 @@ _names = itertools.count()
 class Recorder:
     """A subscriber to everything; remembers all messages in their order."""
 
-    def __init__(self, port, filters=("#",), client_id=None, login=None, ca=None):
+    def __init__(self, port, filters=("#",), client_id=None, login=None, ca=None, qos=1):
         self.messages = []
         self.changed = threading.Condition()
         self.ready = False
@@ -459,7 +459,7 @@ class Recorder:
         if ca:
             self.client.tls_set(ca)
         self.client.connect("127.0.0.1", port, keepalive=60)
-        self.client.subscribe([(each, 1) for each in filters])
+        self.client.subscribe([(each, qos) for each in filters])
         self.client.loop_start()
         with self.changed:
             assert self.changed.wait_for(lambda: self.ready, 10 * SLACK), "no SUBACK"
