@@ -38,7 +38,8 @@ struct app {
     struct mqtt_client *client;   /* owned */
     struct notify *notify;        /* owned; NULL without a service manager */
     struct actions actions;
-    uint64_t armed_us;
+    uint64_t armed_us; /* with `is_armed` */
+    bool is_armed;
     bool quitting;
 };
 
@@ -85,8 +86,9 @@ static void arm(struct app *app, uint64_t now_us)
 {
     uint64_t due_us = gateway_next_deadline(app->gateway);
 
-    if (due_us == app->armed_us)
+    if (app->is_armed && due_us == app->armed_us)
         return;
+    app->is_armed = true;
     app->armed_us = due_us;
     if (due_us == TIME_NEVER) {
         sd_event_source_set_enabled(app->timer, SD_EVENT_OFF);
@@ -123,7 +125,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     struct app *app = userdata;
     struct event event = {.type = EVENT_TIMER};
 
-    app->armed_us = 0; /* a one-shot has fired: whatever comes next must be armed anew */
+    app->is_armed = false; /* a one-shot has fired: whatever comes next must be armed anew */
     handle(app, &event);
     return 0;
 }
@@ -289,7 +291,8 @@ int app_run(const struct app_options *options)
     struct app app = {.config = options->config,
                       .settings = options->settings,
                       .actions = ACTIONS_INIT,
-                      .armed_us = TIME_NEVER};
+                      .armed_us = TIME_NEVER,
+                      .is_armed = true};
     int r;
 
     r = start_loop(&app);

@@ -20,7 +20,7 @@
 #define INBOX_MESSAGES 1000
 #define INBOX_BYTES    ((size_t)1024 * 1024)
 #define RENEW_CLOSE_MS 1000
-#define UP_FOR_GOOD_US MS_TO_US(30000)  /* after that the backoff begins anew */
+#define UP_FOR_GOOD_US MS_TO_US(10000)  /* after that the backoff begins anew */
 #define QUIET_US       MS_TO_US(600000) /* after that a rival with our id is forgotten */
 /* Of two clients with one id each is connected for as long as the other waits, which with jitter
  * may be half as long again: only a connection of several times our own last wait shows that there
@@ -132,6 +132,8 @@ static void go_down(struct mqtt_client *client, const struct connection_end *end
 
     if (was_up)
         count_end(client, taken_over);
+    else
+        client->n_short_lived = 0; /* no rival makes the broker unreachable */
     struct mqtt_failure failure = {
         .end = ended->end,
         .code = ended->code,
@@ -205,6 +207,7 @@ static void go_up(struct mqtt_client *client, const struct connection_up *up)
     }
     client->limits = *up;
     client->up_since_us = now_us(client);
+    client->n_failures = client->n_short_lived; /* what failed before it came is over */
     if (nodelay_set(client->settings->port) == 0)
         log_debug("mqtt", "the socket to the broker was not found: no TCP_NODELAY");
     if (!up->retain_available)

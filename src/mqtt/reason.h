@@ -43,7 +43,7 @@ const char *mqtt_failure_explain(const struct mqtt_failure *failure, char *text,
 
 #define MQTT_RETRY_FIRST_MIN_MS 250
 #define MQTT_RETRY_FIRST_MAX_MS 1000
-#define MQTT_RETRY_MAX_MS       60000  /* before jitter */
+#define MQTT_RETRY_MAX_MS       30000  /* before jitter: online within a minute of the broker */
 #define MQTT_RIVAL_FIRST_MS     60000  /* at least, after another client took our id again */
 #define MQTT_RIVAL_MAX_MS       900000 /* at least, after it did so many times */
 #define MQTT_SUSPECT_MAX_MS     300000 /* before jitter, where a rival is only suspected */
@@ -54,7 +54,7 @@ struct mqtt_retry {
     bool is_rival_suspected;
 };
 
-/* The delay before the next try: short the first time, then 1 s doubling to 60 s, each ± 20 %.
+/* The delay before the next try: short the first time, then 1 s doubling to 30 s, each ± 20 %.
  * After a second takeover minutes, doubling and never less: two clients with one id must not throw
  * each other out without end. `random` is any number. */
 uint64_t mqtt_retry_delay_ms(const struct mqtt_retry *retry, uint32_t random);
