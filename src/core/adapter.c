@@ -202,8 +202,9 @@ static void power_changed(struct gateway *gateway, struct adapter *adapter,
 void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
 {
     struct adapter *adapter = adapter_find(gateway, info->adapter);
+    bool is_new = !adapter;
 
-    if (!adapter)
+    if (is_new)
         adapter = add(gateway, info->adapter);
     if (!adapter) {
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "adapter",
@@ -216,6 +217,8 @@ void adapter_changed(struct gateway *gateway, const struct adapter_info *info)
     adapter->address = info->address;
     snprintf(adapter->name, sizeof(adapter->name), "%s", info->name ? info->name : "");
     adapter->links = info->links;
+    if (is_new)
+        recover_back(gateway, adapter);
     power_changed(gateway, adapter, info);
     scan_discovering(gateway, adapter, info->discovering);
     adapter_choose(gateway);
@@ -236,6 +239,7 @@ static void forget_adapter(struct gateway *gateway, struct adapter *adapter)
 {
     uint32_t id = adapter->id;
 
+    recover_gone(gateway, adapter);
     *adapter = (struct adapter){.connector = NO_PEER};
     for (size_t i = 0; i < gateway->n_peers; i++)
         forget_objects(gateway->peers[i], id);
@@ -259,8 +263,11 @@ void adapter_gone(struct gateway *gateway, uint32_t id)
 
 void adapter_all_gone(struct gateway *gateway)
 {
-    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        if (gateway->adapters[i].id)
+            recover_gone(gateway, &gateway->adapters[i]);
         gateway->adapters[i] = (struct adapter){.connector = NO_PEER};
+    }
 }
 
 /* ---- power ---- */

@@ -76,6 +76,7 @@ static void ended(struct gateway *gateway, struct adapter *adapter)
     adapter->n_timed_out = 0;
     adapter->timed_out_before = false;
     gateway->schedule = true;
+    adapter_choose(gateway); /* `auto` may take another one now */
     adapter_reconsider(gateway);
 }
 
@@ -126,6 +127,36 @@ static void timer_recover(struct gateway *gateway, struct adapter *adapter)
     adapter->recover_us = gateway_in(gateway, RECOVER_ANSWER_MS);
     gateway_arm(gateway, adapter->recover_us);
     adapter_power(gateway, adapter, true);
+}
+
+void recover_gone(struct gateway *gateway, const struct adapter *adapter)
+{
+    size_t place = 0;
+
+    if (adapter->recover_next_us <= gateway->now.mono_us)
+        return;
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        if (bt_address_equal(&gateway->recovered[i].address, &adapter->address)) {
+            place = i;
+            break;
+        }
+        if (gateway->recovered[i].next_us < gateway->recovered[place].next_us)
+            place = i;
+    }
+    gateway->recovered[place].address = adapter->address;
+    gateway->recovered[place].next_us = adapter->recover_next_us;
+    gateway->recovered[place].recoveries = adapter->recoveries;
+}
+
+void recover_back(struct gateway *gateway, struct adapter *adapter)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        if (!bt_address_equal(&gateway->recovered[i].address, &adapter->address) ||
+            gateway->recovered[i].next_us <= adapter->recover_next_us)
+            continue;
+        adapter->recover_next_us = gateway->recovered[i].next_us;
+        adapter->recoveries = gateway->recovered[i].recoveries;
+    }
 }
 
 /* ---- silence ---- */

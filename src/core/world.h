@@ -490,8 +490,13 @@ struct gateway {
     char bluez_text[128];
     char bluez_version[32];
     struct adapter adapters[MAX_ADAPTERS];
-    bool links_dirty;    /* some peer has link_dirty */
-    bool sentence_dirty; /* what the service manager is told changed */
+    struct {
+        struct bt_address address;
+        uint64_t next_us;
+        unsigned recoveries;
+    } recovered[MAX_ADAPTERS]; /* of adapters that are gone: they may be back */
+    bool links_dirty;          /* some peer has link_dirty */
+    bool sentence_dirty;       /* what the service manager is told changed */
     char sentence[400];
     bool bridge_dirty; /* info or devices changed */
     bool claims_due;   /* some claim is to be published */
@@ -636,6 +641,9 @@ bool recover_begin(struct gateway *gateway, struct adapter *adapter, bool weak, 
 void recover_powered(struct gateway *gateway, struct adapter *adapter);
 void recover_power_failed(struct gateway *gateway, struct adapter *adapter, const char *text);
 void recover_timer(struct gateway *gateway, struct adapter *adapter);
+/* how often it may be switched off and on outlives its object */
+void recover_gone(struct gateway *gateway, const struct adapter *adapter);
+void recover_back(struct gateway *gateway, struct adapter *adapter);
 /* none of the adapters that the peer may use hears anybody */
 bool recover_is_deaf(const struct peer *peer);
 

@@ -177,7 +177,9 @@ struct sim_radio {
     unsigned hci;
     struct bt_address address;
     bool powered, discovering, blocked;
-    bool was_powered; /* since it got its number */
+    bool deaf;         /* hears nobody, until it is switched off and on */
+    uint64_t reset_us; /* when the core switched it off last; 0: never */
+    bool was_powered;  /* since it got its number */
     enum scan_mode_fault scan;
     uint64_t create; /* serial of the Connect whose link is being made now; 0: none */
     bool scan_told_failed, told_blocked;
@@ -297,7 +299,7 @@ struct sim_options {
 
 struct sim_totals {
     uint64_t events, actions, connects, onlines, notifications, values, commands, faults, phases;
-    uint64_t duplicates, skipped;
+    uint64_t duplicates, skipped, resets;
     uint64_t recoveries[N_RECOVERIES], worst_recovery_us[N_RECOVERIES];
 };
 
@@ -407,6 +409,7 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
 void sim_call_end_later(struct sim *sim, struct sim_call *call, enum bt_status status,
                         uint64_t delay_us);
 void sim_adapter_tell(struct sim *sim, struct sim_radio *radio);
+size_t sim_radio_links(const struct sim *sim, int radio); /* anybody's */
 void sim_object_make(struct sim *sim, int radio, int device);
 void sim_object_tell(struct sim *sim, struct sim_object *object, bool heard);
 void sim_object_remove(struct sim *sim, struct sim_object *object);

@@ -108,7 +108,7 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
         sim_check_over(sim, call->object);
     if (radio && call->type == ACTION_SCAN_START)
         radio->scan_told_failed = status != BT_STATUS_OK;
-    if (radio && call->type == ACTION_POWER)
+    if (radio && call->type == ACTION_POWER && call->on)
         radio->told_blocked = status == BT_STATUS_BLOCKED;
     sim_trace(sim, "answer to op %u.%u (device %u): %s", call->op.generation, call->op.id,
               call->device, bt_status_name(status));
@@ -156,18 +156,29 @@ static void end_all_of(struct sim *sim, const struct sim_object *object, int rad
 
 /* ---- adapters ---- */
 
+size_t sim_radio_links(const struct sim *sim, int radio)
+{
+    size_t n = 0;
+
+    for (size_t d = 0; d < sim->n_devices; d++)
+        n += sim->objects[radio][d].connected;
+    return n;
+}
+
 void sim_adapter_tell(struct sim *sim, struct sim_radio *radio)
 {
     char name[16];
 
     snprintf(name, sizeof(name), "hci%u", radio->hci);
-    struct event event = {.type = EVENT_ADAPTER,
-                          .adapter = radio->id,
-                          .adapter_info = {.adapter = radio->id,
-                                           .address = radio->address,
-                                           .name = name,
-                                           .powered = radio->powered,
-                                           .discovering = radio->discovering}};
+    struct event event = {
+        .type = EVENT_ADAPTER,
+        .adapter = radio->id,
+        .adapter_info = {.adapter = radio->id,
+                         .address = radio->address,
+                         .name = name,
+                         .powered = radio->powered,
+                         .discovering = radio->discovering,
+                         .links = sim_radio_links(sim, (int)(radio - sim->radios))}};
     sim_trace(sim, "adapter %u %s%s%s", radio->id, name, radio->powered ? " powered" : "",
               radio->discovering ? " discovering" : "");
     if (radio->powered) {
@@ -194,7 +205,7 @@ void sim_radio_power(struct sim *sim, int r, bool on)
     radio->powered = on;
     radio->create = 0;
     if (!on) {
-        radio->discovering = false;
+        radio->discovering = radio->deaf = false;
         if (adapter_first)
             sim_adapter_tell(sim, radio);
         for (size_t d = 0; d < sim->n_devices; d++) {
@@ -290,7 +301,7 @@ static void power(struct sim *sim, struct sim_call *call, const struct sim_radio
 {
     enum bt_status status = BT_STATUS_OK;
 
-    if (radio->blocked)
+    if (radio->blocked && call->on)
         status = BT_STATUS_BLOCKED;
     else if (!sim->quiet && sim_chance(sim, 20))
         status = sim_chance(sim, 50) ? BT_STATUS_FAILED : BT_STATUS_IN_PROGRESS;
@@ -423,6 +434,7 @@ void sim_object_remove(struct sim *sim, struct sim_object *object)
     sim_check_over(sim, object);
     sim_link_forget(sim, object);
     object->heard_us = 0;
+    link.link.links = sim_radio_links(sim, object->radio);
     if (was_connected)
         sim_emit(sim, &link);
     end_all_of(sim, object, NOBODY);
@@ -459,7 +471,8 @@ static void advert(struct sim *sim, uint64_t d, uint64_t b)
         if (!sim_radio_works(sim, r) || !sim->radios[r].discovering)
             continue;
         listening = true;
-        if (!sim->radios[r].create) /* the kernel pauses the scan to make a link */
+        if (!sim->radios[r].create &&
+            !sim->radios[r].deaf) /* the kernel pauses the scan to make a link */
             hear(sim, r, (int)d);
     }
     if (listening && !device->advertising) {

@@ -116,6 +116,28 @@ static void check_connect(struct sim *sim, const struct action *action)
     object->connecting_until_us = TIME_NEVER;
 }
 
+/* Only what hangs is switched off, and only where and as often as it may be. */
+static void check_reset(struct sim *sim, const struct action *action)
+{
+    struct sim_radio *radio = sim_radio_of_id(sim, action->adapter);
+    size_t own = 0;
+
+    sim->totals.resets++;
+    if (!radio)
+        return;
+    for (size_t i = 0; i < sim->gateway->n_peers; i++)
+        own += sim->gateway->peers[i]->link_up && sim->gateway->peers[i]->adapter == radio->id;
+    if (sim->settings.bluetooth.reset == RESET_POLICY_NEVER)
+        sim_fail(sim, "adapter %u is switched off, which the file forbids", radio->id);
+    if (sim->settings.bluetooth.reset == RESET_POLICY_WHEN_ALONE &&
+        sim_radio_links(sim, (int)(radio - sim->radios)) > own)
+        sim_fail(sim, "adapter %u is switched off while others use it", radio->id);
+    if (radio->reset_us && sim->now.mono_us - radio->reset_us < MS_TO_US(RECOVER_AGAIN_MS))
+        sim_fail(sim, "adapter %u is switched off again after %.0f s", radio->id,
+                 (double)(sim->now.mono_us - radio->reset_us) / 1e6);
+    radio->reset_us = sim->now.mono_us;
+}
+
 void sim_check_action(struct sim *sim, const struct action *action)
 {
     if (action->type == ACTION_LOG) {
@@ -131,6 +153,8 @@ void sim_check_action(struct sim *sim, const struct action *action)
     if (sim->stopping && action->type != ACTION_DISCONNECT && action->type != ACTION_SCAN_STOP &&
         action->type != ACTION_POWER)
         sim_fail(sim, "action %d after the stop", (int)action->type);
+    if (action->type == ACTION_POWER && !action->power.on)
+        check_reset(sim, action);
     size_t i = sim_position(sim, action->op.peer);
     if (i >= sim->n_devices)
         return;
@@ -178,13 +202,14 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     const struct sim_object *object =
         peer->device ? sim_object_of_id((struct sim *)sim, peer->device) : NULL;
     int d = sim_check_device_of(sim, i);
-    bool any = false, powered = false, blocked = false, failed = false;
+    bool any = false, powered = false, blocked = false, failed = false, resetting = false;
 
     for (int r = 0; r < N_RADIOS; r++) {
         const struct sim_radio *radio = &sim->radios[r];
         bool any_will_do = !sim->settings.bluetooth.n_adapters && !sim->settings.devices[i].adapter;
         bool there = radio->id && (any_will_do || sim_radio_serves(sim, i, r));
         any |= there;
+        resetting |= there && radio->reset_us + S_TO_US(60) > sim->now.mono_us;
         powered |= there && radio->powered;
         blocked |= there && radio->told_blocked;
         failed |= there && (radio->scan_told_failed || radio->scan == SCAN_NO_REPLY);
@@ -202,6 +227,7 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     case REASON_ADAPTER_OFF: return any && !powered;
     case REASON_RFKILL: return blocked && !powered;
     case REASON_SCAN_FAILED: return failed;
+    case REASON_ADAPTER_RESET: return resetting;
     case REASON_NOT_HEARD: {
         uint64_t since_us = sim->now.mono_us - MIN_OF(HEARD_US, sim->now.mono_us);
         /* of those that may be it only one is remembered: with its adapter it is forgotten */

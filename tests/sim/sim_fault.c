@@ -204,6 +204,8 @@ static void spoil_scan(struct sim *sim)
     uint32_t r = sim_below(sim, N_RADIOS);
 
     sim->radios[r].scan = (enum scan_mode_fault)sim_below(sim, SCAN_MODES);
+    if (sim->radios[r].scan == SCAN_GOOD) /* it can be started, but hears nobody */
+        sim->radios[r].deaf = true;
     sim_schedule(sim, some_while(sim), scan_again, r, sim->totals.phases);
 }
 
@@ -365,7 +367,7 @@ static void heal_radios(struct sim *sim)
     sim_radio_plug(sim, 0);
     for (int r = 0; r < N_RADIOS; r++) {
         struct sim_radio *radio = &sim->radios[r];
-        radio->blocked = false;
+        radio->blocked = radio->deaf = false;
         radio->scan = SCAN_GOOD;
         bool left_to_core =
             sim->settings.bluetooth.power_on && !radio->was_powered && sim_chance(sim, 70);

@@ -54,6 +54,7 @@ void sim_link_up(struct sim *sim, struct sim_object *object)
                      resolved, object->link, 0);
     sim_gatt_link_up(sim, object);
     sim_trace(sim, "device %u (d%d) is linked", object->id, object->device);
+    event.link.links = sim_radio_links(sim, object->radio);
     sim_emit(sim, &event);
 }
 
@@ -106,6 +107,7 @@ void sim_link_down(struct sim *sim, struct sim_object *object)
     sim_link_forget(sim, object);
     end_calls(sim, object, false);
     sim_trace(sim, "device %u (d%d) has lost its link", object->id, object->device);
+    event.link.links = sim_radio_links(sim, object->radio);
     sim_emit(sim, &event);
 }
 

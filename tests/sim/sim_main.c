@@ -85,6 +85,7 @@ static void add(struct sim_totals *sum, const struct sim_totals *one)
     sum->actions += one->actions;
     sum->connects += one->connects;
     sum->onlines += one->onlines;
+    sum->resets += one->resets;
     sum->notifications += one->notifications;
     sum->values += one->values;
     sum->commands += one->commands;
@@ -152,13 +153,14 @@ static void summarize(const struct plan *plan, double seconds)
 
     printf("%zu runs of %" PRIu64 " virtual minutes in %.1f s: %zu passed, %zu failed\n"
            "  %" PRIu64 " faults in %" PRIu64 " phases, %" PRIu64 " events, %" PRIu64
-           " actions, %" PRIu64 " connects, %" PRIu64 " times online\n"
+           " actions, %" PRIu64 " connects, %" PRIu64 " times online, %" PRIu64 " adapters reset\n"
            "  %" PRIu64 " notifications, %" PRIu64 " values published (%" PRIu64
            " unacknowledged when the broker went, %" PRIu64 " dropped by limits), %" PRIu64
            " commands\n",
            plan->runs, plan->minutes, seconds, plan->runs - plan->failures, plan->failures,
            sum->faults, sum->phases, sum->events, sum->actions, sum->connects, sum->onlines,
-           sum->notifications, sum->values, sum->duplicates, sum->skipped, sum->commands);
+           sum->resets, sum->notifications, sum->values, sum->duplicates, sum->skipped,
+           sum->commands);
     printf("  back after the last fault:");
     for (size_t i = 0; i < N_RECOVERIES; i++)
         printf("%s %" PRIu64 " %s within %.1f s", i ? "," : "", sum->recoveries[i],

@@ -172,6 +172,7 @@ void sim_settings_make(struct sim *sim)
     settings->mqtt.buffer_bytes = sim_spread(sim, 4096, 1 << 23);
     settings->bluetooth.connections = sim_chance(sim, 50) ? N_DEVICES_MAX : 1 + sim_below(sim, 7);
     settings->bluetooth.power_on = sim_chance(sim, 80);
+    settings->bluetooth.reset = (enum reset_policy)(sim->options.seed % (RESET_POLICY_ALWAYS + 1));
     settings->devices = calloc(sim->n_devices, sizeof(struct device_settings));
     settings->n_devices = sim->n_devices;
     if (!settings->devices)
