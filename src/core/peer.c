@@ -607,7 +607,8 @@ void peer_timer(struct peer *peer)
             continue; /* what is due is read as soon as there is a link */
         if (entry->read_due_us <= now) {
             entry->read_due_us = now + MS_TO_US(entry->settings->read_every_ms);
-            ops_read(peer, i, NULL);
+            if (entry->source != NO_SOURCE) /* what is missing keeps no link */
+                ops_read(peer, i, NULL);
         }
         gateway_arm(gateway, entry->read_due_us);
     }
