@@ -299,7 +299,8 @@ static void inherit(struct peer *peer, const struct peer *left)
         match_settings_equal(&peer->settings->match, &left->settings->match))
         peer_remember(peer, &left->address);
     if (peer->bound && bt_address_equal(&peer->address, &left->address))
-        peer->contact_us = left->contact_us;
+        /* a link that is good still counts until now */
+        peer->contact_us = left->online_us ? peer->gateway->now.mono_us : left->contact_us;
 }
 
 /* True: the broker is to be left, and connected to anew. */
