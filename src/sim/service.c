@@ -459,8 +459,10 @@ static int control_connect(void *user, struct sim_peripheral *p)
 
     if (!d)
         return -ENODEV;
-    if (!sim_object_exists(&d->object))
+    if (!sim_object_exists(&d->object)) { /* who connects has found it before */
+        d->known = p->name != NULL;
         r = sim_device_announce(d, true);
+    }
     if (r >= 0)
         sim_device_begin_connect(d, NULL);
     return r;

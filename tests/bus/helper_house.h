@@ -99,6 +99,9 @@ void house_bus_starts(struct house *house);
 /* the simulator's line protocol (sim/control.h): what it answers, without "ok"; must not fail */
 const char *house_control(struct house *house, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* the same, where it may fail */
+bool house_try_control(struct house *house, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* Runs until nothing is left to do but wait for time. */
 void house_settle(struct house *house);
 /* Runs for so long, in real time. */
