@@ -207,11 +207,14 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
 void house_bus_starts(struct house *house)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(house->socket);
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", house->socket);
+    assert_true(length + 1 < sizeof(address.sun_path));
+    memcpy(address.sun_path + 1, house->socket, length); /* an abstract name: no file */
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     house->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(house->listener >= 0);
-    assert_int_equal(bind(house->listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(bind(house->listener, (struct sockaddr *)&address, size), 0);
     assert_int_equal(listen(house->listener, 4), 0);
     OK(sd_event_add_io(house->loop, &house->accept, house->listener, POLLIN, on_accept, house));
 }
@@ -221,7 +224,6 @@ void house_bus_dies(struct house *house)
     house->accept = sd_event_source_disable_unref(house->accept);
     close(house->listener);
     house->listener = -1;
-    unlink(house->socket);
     close_server(house);
 }
 
@@ -309,14 +311,11 @@ struct house *house_new(const char *world, const char *config)
 struct house *house_new_on_socket(const char *world, const char *config)
 {
     struct house *house = build(world, config);
-    const char *folder = getenv("TMPDIR");
     char address[256];
 
-    assert_true(asprintf(&house->socket, "%s/g2m-house.%d", folder ? folder : "/tmp", getpid()) >
-                0);
-    snprintf(address, sizeof(address), "unix:path=%s", house->socket);
+    assert_true(asprintf(&house->socket, "gatt2mqtt-house-%d", getpid()) > 0);
+    snprintf(address, sizeof(address), "unix:abstract=%s", house->socket);
     assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1), 0);
-    unlink(house->socket);
     house_bus_starts(house);
     new_gateway(house);
     return house;

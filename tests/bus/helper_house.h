@@ -33,7 +33,7 @@ struct house_answer {
 struct house {
     sd_event *loop;
     sd_bus *server, *client;
-    char *socket; /* owned: a path where the bus is listened on, instead of a pair; or NULL */
+    char *socket; /* owned: the abstract name that the bus is at, instead of a pair; or NULL */
     int listener;
     sd_event_source *accept, *timer, *acknowledge;
     struct sim_world *world;
