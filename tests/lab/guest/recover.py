@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import statistics
+import struct
 import time
 
 import lab
@@ -21,6 +22,8 @@ SETTINGS = f"\nbluetooth: {{ adapters: [ \"{CONTROLLER}\" ] }}\n"
 # A cut that an earlier one followed soon counts as a failed attempt, and the wait before the next
 # one may have grown; an advertisement ends it within 2 s, once in 10 s.
 BACK_LIMIT = 30
+# a blind attempt does not show as connecting
+UNDER_WAY = ("connecting", "resolving", "configuring", "online")
 
 
 def kernel_bug():
@@ -94,8 +97,7 @@ class Recovery(House):
 def moment(h, name, since, dice):
     """Waits until the strap's next connection has come so far, and a little longer."""
     if name == "connecting":
-        h.wait_link("strap", since, BACK_LIMIT, lambda link: link["state"] in (
-            "connecting", "resolving", "configuring", "online"))
+        h.wait_link("strap", since, BACK_LIMIT, lambda link: link["state"] in UNDER_WAY)
         time.sleep(dice.uniform(0, 0.15))
     elif name == "resolving":
         h.radio.wait("strap", "connected", since, BACK_LIMIT)
@@ -189,12 +191,29 @@ def bluetoothd_dies_while_connecting(h):
               f"{h.back(begin):.2f} s")
 
 
+def bluetoothd_dies_during_a_write(h):
+    h.radio.ask("slow lamp 2000")
+    begin = time.time()
+    h.mqtt.publish(topic("lamp", "requested", "set"), '{"level": 9}')
+    time.sleep(0.5)
+    h.s.kill(h.s.bluetoothd)
+    h.radio.ask("slow lamp 0")
+    answer = h.mqtt.wait(topic("lamp", "requested", "result"), begin, 10)
+    h.s.check("killed during a write: the command is answered",
+              json.loads(answer.payload)["status"] == "error", answer.payload)
+    since = time.time()
+    h.start_bluetoothd()
+    took = h.back(since)
+    h.s.check("once", len(h.mqtt.since(topic("lamp", "requested", "result"), begin)) == 1,
+              f"and both are online again, {took:.2f} s")
+
+
 def bus_dies(h):
     begin = time.time()
+    h.s.programs.remove(h.s.bluetoothd)  # it ends with the bus
     h.s.kill(h.s.bus)
     link, _ = h.wait_link("strap", begin, 5, lambda link: link["reason"] == "no_bus")
     h.s.check("dbus-daemon killed: the status says so", bool(link["why"]), link["why"])
-    h.s.programs.remove(h.s.bluetoothd)  # it ends with the bus
     h.s.bluetoothd.wait(10)
     begin = time.time()
     h.s.start_bus()
@@ -248,6 +267,68 @@ def unplugged_while_connecting(h):
               f"{h.back(begin):.2f} s")
 
 
+def switch(on):
+    """Another program switches the adapter on or off."""
+    name = next(name for name, address in lab.adapters().items() if address == CONTROLLER)
+    lab.run("busctl", "--system", "set-property", "org.bluez", f"/org/bluez/{name}",
+            "org.bluez.Adapter1", "Powered", "b", "true" if on else "false")
+
+
+def switched_off(h):
+    begin = time.time()
+    switch(False)
+    h.offline("strap", begin)
+    link, _ = h.wait_link("strap", begin, 5, lambda link: link["reason"] == "adapter_off")
+    time.sleep(2)
+    h.s.check("the adapter switched off: offline, the status says why, and it stays off",
+              h.link("strap")["reason"] == "adapter_off", link["why"])
+    begin = time.time()
+    switch(True)
+    h.s.check("switched on: both online, subscribed, notifying", True, f"{h.back(begin):.2f} s")
+
+
+def rfkill(blocked):
+    """Blocks or frees all Bluetooth: struct rfkill_event of linux/rfkill.h."""
+    type_bluetooth, change_all = 2, 3
+    with open("/dev/rfkill", "wb", buffering=0) as f:
+        f.write(struct.pack("<IBBBB", 0, type_bluetooth, change_all, blocked, 0))
+
+
+def blocked_by_rfkill(h):
+    begin = time.time()
+    rfkill(True)
+    h.offline("strap", begin)
+    # without its experimental PowerState bluetoothd 5.66 does not tell this from "switched off"
+    link, _ = h.wait_link("strap", begin, 5,
+                          lambda link: link["reason"] in ("adapter_off", "rfkill"))
+    h.s.check("blocked by rfkill: offline, and the status says why", bool(link["why"]), link["why"])
+    begin = time.time()
+    rfkill(False)
+    h.s.check("unblocked: both online, subscribed, notifying", True, f"{h.back(begin):.2f} s")
+
+
+def vanished_while_connecting(h):
+    """The strap is heard and is gone before the link is made; the lamp needs the connector."""
+    begin = time.time()
+    h.radio.ask("vanish strap")
+    h.offline("strap", begin)
+    begin = time.time()
+    h.radio.ask("appear strap")
+    h.wait_link("strap", begin, BACK_LIMIT, lambda link: link["state"] in UNDER_WAY)
+    h.radio.ask("vanish strap")
+    since = time.time()
+    h.radio.ask("drop lamp 0x13")
+    h.offline("lamp", since)
+    took = h.online("lamp", since, 40) - since
+    h.s.check("gone while it connected: the other peripheral waits for a limited time",
+              took <= 30, f"{took:.2f} s")
+    begin = time.time()
+    h.radio.ask("appear strap")
+    online = h.online("strap", begin, BACK_LIMIT) - begin
+    h.notified()
+    h.s.check("it comes back: online, notifying", True, f"{online:.2f} s")
+
+
 # ---- the gateway
 
 def gateway_dies(h):
@@ -268,10 +349,14 @@ def play(s):
     bluetoothd_dies(h, 0)
     bluetoothd_dies(h, 3)
     bluetoothd_dies_while_connecting(h)
+    bluetoothd_dies_during_a_write(h)
     replug(h, "the controller unplugged", 0.5)
     hung = replug(h, "unplugged, and another took its name", 0.5, hung=True)
     hung.unplug()
     unplugged_while_connecting(h)
+    switched_off(h)
+    blocked_by_rfkill(h)
+    vanished_while_connecting(h)
     gateway_dies(h)
     bus_dies(h)
     h.all_once()
