@@ -84,6 +84,7 @@ int gateway_new(const struct gateway_options *options, struct gateway **ret_gate
     gateway->next_us = TIME_NEVER;
     gateway->stop_us = TIME_NEVER;
     gateway->health_us = TIME_NEVER;
+    gateway->reconnect_us = TIME_NEVER;
     gateway->bluez_reason = REASON_STARTING;
 
     r = outbox_new(&limits, &gateway->outbox);
@@ -400,6 +401,8 @@ static void timer(struct gateway *gateway)
         gateway->health_us = gateway_in(gateway, HEALTH_MS);
     }
     gateway_arm(gateway, gateway->health_us);
+    if (gateway->reconnect_us > gateway->now.mono_us)
+        gateway_arm(gateway, gateway->reconnect_us);
     if (gateway->stopping && gateway->stop_us > gateway->now.mono_us)
         gateway_arm(gateway, gateway->stop_us);
 }
@@ -484,6 +487,7 @@ static void finish(struct gateway *gateway)
         status_sentence(gateway);
     }
     gateway_pump(gateway);
+    reload_reconnect(gateway);
     quit_if_done(gateway);
     gateway->actions = NULL;
 }

@@ -416,9 +416,19 @@ static void refuse(struct gateway *gateway, const char *code, const char *text)
 static void leave_broker(struct gateway *gateway)
 {
     status_online(gateway, false); /* the will is not sent when one leaves in order */
-    gateway_pump(gateway);
+    gateway->reconnect_us = gateway_in(gateway, RECONNECT_MS);
+    gateway_arm(gateway, gateway->reconnect_us);
     actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "connecting anew, to %s",
                 gateway->settings->mqtt.url);
+}
+
+void reload_reconnect(struct gateway *gateway)
+{
+    if (gateway->reconnect_us == TIME_NEVER ||
+        (gateway->broker_up && !outbox_is_empty(gateway->outbox) &&
+         gateway->reconnect_us > gateway->now.mono_us))
+        return;
+    gateway->reconnect_us = TIME_NEVER;
     actions_add(gateway->actions, ACTION_RECONNECT);
 }
 

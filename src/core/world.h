@@ -79,7 +79,8 @@
 
 #define ATT_MTU_LEAST 23 /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
 #define OPS_MAX       32 /* waiting operations of one peer */
-#define RELOADS_MAX   8  /* requests for a reload that wait at once */
+#define RECONNECT_MS  1000
+#define RELOADS_MAX   8 /* requests for a reload that wait at once */
 
 /* A scan that hears nobody: for so long, not counting the times of a Connect. */
 #define SILENT_RESTART_MS 90000
@@ -509,6 +510,8 @@ struct gateway {
     struct peer *leaving;      /* owned: not in `peers` any more, but still at BlueZ */
     struct peer *gone;         /* owned: freed with the next call */
     uint32_t first_generation; /* of new peers: higher than any that had the place before */
+    uint64_t
+        reconnect_us; /* the broker is left by then, or when it has all; TIME_NEVER: it stays */
     struct command *reloads[RELOADS_MAX]; /* owned: who waits for the answer to a reload */
     size_t n_reloads;
     size_t n_unbound;              /* enabled ones that have no address yet */
@@ -562,6 +565,8 @@ int reload_settings(struct gateway *gateway, struct settings *next);
 void reload_failed(struct gateway *gateway, const char *text);
 void reload_request(struct gateway *gateway, struct command *command_take);
 void reload_cancel(struct gateway *gateway); /* nobody will reload any more */
+/* leaves the broker once it has what was for it, to come back with the new settings */
+void reload_reconnect(struct gateway *gateway);
 void reload_retire(struct gateway *gateway); /* leaving peers that have left */
 void reload_bury(struct gateway *gateway);   /* frees them, one call later */
 

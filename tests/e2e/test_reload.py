@@ -186,7 +186,8 @@ def test_another_broker_and_another_login_leave_bluetooth_alone(house):
     since = live.recorder.mark()
     live.config["mqtt"].update(url=f"mqtt://127.0.0.1:{second.port}", username="user",
                                password=f"!file {secret}")
-    assert live.reload()["event"] == "reloaded"
+    live.change()
+    live.gateway.process.send(signal.SIGHUP)
     live.recorder.wait(STATUS, "offline", since, 10 * SLACK)
     recorder.wait(STATUS, "online", timeout=10 * SLACK)
     recorder.wait(AVAILABILITY, "online", timeout=10 * SLACK)

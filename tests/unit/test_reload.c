@@ -571,6 +571,38 @@ static void changed_broker_settings_reconnect_there_and_leave_bluetooth_alone(vo
     world_free(world);
 }
 
+static void the_broker_is_left_when_it_has_what_was_for_it_or_a_second_later(void **state)
+{
+    static const char other[] = "mqtt: { url: mqtt://other }\n"
+                                "gateway: { id: gw, base_topic: g }\ndevices:\n";
+    static const char third[] = "mqtt: { url: mqtt://third }\n"
+                                "gateway: { id: gw, base_topic: g }\ndevices:\n";
+    struct event done = {.type = EVENT_PUBLISHED, .published.ok = true};
+    struct world *world = begin(HEAD);
+
+    world->acknowledge = false;
+    take(world, other);
+    assert_int_equal(world_count(world, ACTION_RECONNECT), 0);
+    for (size_t i = 0; i < world->n_seen; i++)
+        if (world->seen[i].type == ACTION_PUBLISH) {
+            done.published.token = world->seen[i].publish.token;
+            world_event(world, &done);
+        }
+    assert_int_equal(world_count(world, ACTION_RECONNECT), 1);
+    world_broker_down(world);
+    world_broker_up(world);
+
+    take(world, third); /* one that takes nothing */
+    world_advance(world, 900);
+    assert_int_equal(world_count(world, ACTION_RECONNECT), 0);
+    world_advance(world, 200);
+    assert_int_equal(world_count(world, ACTION_RECONNECT), 1);
+    world_broker_down(world);
+    take(world, other); /* one that is not there */
+    assert_int_equal(world_count(world, ACTION_RECONNECT), 1);
+    world_free(world);
+}
+
 static void a_name_that_topics_have_needs_a_restart(void **state)
 {
     static const char *const files[] = {
@@ -813,6 +845,7 @@ int main(void)
         cmocka_unit_test(two_devices_may_change_their_addresses_for_one_another),
         cmocka_unit_test(a_peer_that_was_chosen_goes_to_who_names_it_by_address),
         cmocka_unit_test(changed_broker_settings_reconnect_there_and_leave_bluetooth_alone),
+        cmocka_unit_test(the_broker_is_left_when_it_has_what_was_for_it_or_a_second_later),
         cmocka_unit_test(a_name_that_topics_have_needs_a_restart),
         cmocka_unit_test(a_file_that_cannot_be_read_changes_nothing_and_is_told),
         cmocka_unit_test(a_request_asks_for_a_reload_and_says_what_it_did),
