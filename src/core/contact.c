@@ -128,15 +128,26 @@ static void end(struct peer *peer, enum reason reason, const char *why)
         contact_begin(peer);
 }
 
+static bool is_only_kept_alive(const struct peer *peer)
+{
+    for (const struct gatt_op *op = peer->ops; op; op = op->next)
+        if (!op->step)
+            return false;
+    return step_keeps_alive(peer) && (!peer->op || peer->op->step);
+}
+
 /* Nothing left to do: let go after `linger`. */
 void contact_activity(struct peer *peer)
 {
     if (!peer->contact || peer->state != PEER_STATE_ONLINE)
         return;
-    if (peer->op || peer->ops || peer->until || step_is_busy(peer)) {
+    bool kept_alive = is_only_kept_alive(peer);
+    if (peer->until || (!kept_alive && (peer->op || peer->ops || step_is_busy(peer)))) {
         peer->linger_us = TIME_NEVER;
         return;
     }
+    if (kept_alive && peer->linger_us != TIME_NEVER)
+        return; /* its time goes on */
     peer->linger_us = gateway_in(peer->gateway, peer->settings->connection.linger_ms);
     gateway_arm(peer->gateway, peer->linger_us);
 }

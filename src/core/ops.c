@@ -373,6 +373,7 @@ static void refused(struct peer *peer, struct gatt_op *op, const struct bt_resul
 void ops_result(struct peer *peer, const struct event *event)
 {
     struct gatt_op *op = peer->op;
+    bool kept_alive = op && op->step && step_keeps_alive(peer);
 
     if (!op || op->id != event->op.id) {
         peer->gateway->counts.stale_answers++;
@@ -382,13 +383,14 @@ void ops_result(struct peer *peer, const struct event *event)
     if (event->result.status != BT_STATUS_OK) {
         refused(peer, op, &event->result);
     } else if (op->kind == OP_KIND_READ) {
+        bool echo =
+            op->read_back && publish_is_echo(peer, op->entry, event->read.data, event->read.length);
         peer->gateway->counts.reads++;
-        if (!op->read_back ||
-            !publish_is_echo(peer, op->entry, event->read.data, event->read.length))
+        if (op->read_back)
+            peer->echo.entry = NO_ENTRY; /* before what follows from the value: the next write */
+        if (!echo)
             publish_value(peer, op->entry, event->read.data, event->read.length,
                           op->command || op->read_back ? PUBLISH_ANYWAY : PUBLISH_BY_RULES);
-        if (op->read_back)
-            peer->echo.entry = NO_ENTRY;
         answer_value(peer, op, publish_entry(peer, op->entry, event->read.data, event->read.length),
                      event->read.data, event->read.length);
     } else if (op->sent + packet_length(peer, op) < op->length) {
@@ -406,7 +408,8 @@ void ops_result(struct peer *peer, const struct event *event)
         step_operation(peer, op->step, NULL, 0, NULL);
     op_free(op);
     ops_run(peer);
-    contact_activity(peer);
+    if (!kept_alive || peer->linger_us == TIME_NEVER)
+        contact_activity(peer);
 }
 
 void ops_link_lost(struct peer *peer)

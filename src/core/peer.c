@@ -302,6 +302,8 @@ void peer_consider(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     char why[sizeof(peer->why)];
 
+    if (peer->device)
+        return; /* the link or attempt has its own end, which lets go of the connector */
     if (!peer->ours) {
         claim_say(peer);
         return;

@@ -183,16 +183,16 @@ static void drive(struct peer *peer)
             if (!peer->sequence)
                 break;
             step_begin(peer->sequence);
-            changed = true;
+            changed |= !step_keeps_alive(peer);
         }
         step_run(peer->sequence);
         if (!peer->sequence->done && !peer->sequence->failed)
             break;
+        changed |= !step_keeps_alive(peer);
         end(peer);
-        changed = true;
     }
     peer->driving = false;
-    if (changed)
+    if (changed || peer->linger_us == TIME_NEVER) /* keep_alive is no use of the link */
         contact_activity(peer);
 }
 
@@ -201,6 +201,12 @@ static void drive(struct peer *peer)
 bool step_is_busy(const struct peer *peer)
 {
     return peer->sequence || peer->sequences;
+}
+
+bool step_keeps_alive(const struct peer *peer)
+{
+    return peer->sequence && peer->sequence->purpose == SEQUENCE_PURPOSE_KEEP_ALIVE &&
+           !peer->sequences;
 }
 
 void step_configure(struct peer *peer)

@@ -505,6 +505,8 @@ void peer_subscription_lost(struct peer *peer, const struct event *event)
     struct source *source = &peer->sources[event->value.source];
     if (!source->subscription || source->subscription != event->value.subscription)
         return;
+    if (peer->device && event->device && event->device != peer->device)
+        return; /* an object at another adapter, which shares the number */
     source->subscribed = false;
     publish_reset(peer, event->value.source);
     if (peer->state != PEER_STATE_ONLINE)

@@ -855,6 +855,7 @@ bool step_subscribes_later(const struct peer *peer, uint32_t source);
 void step_command(struct peer *peer, size_t index, const void *payload, size_t length,
                   struct command *command_take);
 bool step_is_busy(const struct peer *peer);
+bool step_keeps_alive(const struct peer *peer); /* that is all that its steps do now */
 void step_link_lost(struct peer *peer);
 void step_cancel_all(struct peer *peer, const char *code, const char *message);
 void step_timer(struct peer *peer);

@@ -272,7 +272,10 @@ struct sim_peer {
 
     /* contacts */
     bool contact, contact_reached;
-    bool good; /* the link, as seen last */
+    const struct peer *who;
+    bool bound;
+    uint64_t bound_us;
+    bool good; /* its link, as seen last */
     uint64_t contact_limit_us, contact_began_us, contact_ended_us;
     uint64_t nothing_us;   /* since when nothing is left to do; 0: something is */
     uint64_t reached_us;   /* last online, or heard without a failure before; 0: never */

@@ -233,6 +233,8 @@ static bool says_the_truth(const struct sim *sim, size_t i)
         /* of those that may be it only one is remembered: with its adapter it is forgotten */
         if (!peer->bound)
             since_us = MAX_OF(since_us, sim->peers[i].reason_us);
+        else /* what was heard before it was known whose it is says nothing */
+            since_us = MAX_OF(since_us, sim->peers[i].bound_us);
         return d == NOBODY || !heard_since(sim, i, d, since_us);
     }
     case REASON_CONNECTING: return object && (object->connecting || object->connected);

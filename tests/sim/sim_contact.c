@@ -3,6 +3,7 @@
  * are due, end when nothing is left to do or their time is over, and do not make availability
  * flap. Also the watch over silence.
  */
+#include "core/step.h"
 #include "sim.h"
 
 #include <stdlib.h>
@@ -129,13 +130,24 @@ static void check_rest(struct sim *sim, size_t i)
         sim_fail(sim, "d%zu is idle during a contact", i);
 }
 
+/* keeping it alive is nothing to do */
+static bool is_only_kept_alive(const struct peer *peer)
+{
+    for (const struct gatt_op *op = peer->ops; op; op = op->next)
+        if (!op->step)
+            return false;
+    return peer->sequence && peer->sequence->purpose == SEQUENCE_PURPOSE_KEEP_ALIVE &&
+           !peer->sequences && (!peer->op || peer->op->step);
+}
+
 static void check_end(struct sim *sim, size_t i, const struct event *event)
 {
     const struct peer *peer = sim->gateway->peers[i];
     const struct connection_settings *connection = &sim->settings.devices[i].connection;
     struct sim_peer *seen = &sim->peers[i];
-    bool nothing = peer->state == PEER_STATE_ONLINE && peer->contact && !peer->op && !peer->ops &&
-                   !peer->until && !peer->sequence && !peer->sequences;
+    bool nothing = peer->state == PEER_STATE_ONLINE && peer->contact && !peer->until &&
+                   (is_only_kept_alive(peer) ||
+                    (!peer->op && !peer->ops && !peer->sequence && !peer->sequences));
 
     if (!nothing || hold_is_asked(peer) ||
         event->type == EVENT_MESSAGE) /* one that is refused counts, too */
@@ -181,6 +193,14 @@ static void note(struct sim *sim, size_t i)
     seen->contact_reached |= peer->state == PEER_STATE_ONLINE;
     seen->contact = peer->contact;
     seen->contact_limit_us = peer->contact_limit_us;
+    if (peer->bound && !seen->bound)
+        seen->bound_us = sim->now.mono_us;
+    seen->bound = peer->bound;
+    if (peer != seen->who) { /* a new one, for a device whose settings changed */
+        seen->good = false;
+        seen->reached_us = peer->contact_us;
+    }
+    seen->who = peer;
     if (seen->good || peer->online_us || (heard && !peer->failures))
         seen->reached_us = sim->now.mono_us; /* also at the end of a link */
     seen->good = peer->online_us;

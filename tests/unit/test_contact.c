@@ -409,6 +409,98 @@ static void command_outlives_the_request_for_the_link_that_it_waits_for(void **s
     world_free(world);
 }
 
+static void request_that_gives_up_while_disconnecting_leaves_the_connector_free(void **state)
+{
+    struct world *world = world_new(2);
+    struct event known = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = D0,
+                                          .address = {{0xc0, 0, 0, 0, 0, 0}},
+                                          .rssi = RSSI_UNKNOWN}};
+
+    world->settings.devices[0].connection = (struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 1000, .timeout_ms = 60000};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_event(world, &known);
+    world_message(world, "g/bridge/gw/request/connect",
+                  "{\"device\":\"d0\",\"queue_timeout\":\"2s\"}", false);
+    const struct action *blind = world_expect(world, ACTION_CONNECT);
+    world_advance(world, 1900);
+    world_hear(world, 1, 101); /* d0 gives way */
+    const struct action cancel = *world_expect(world, ACTION_DISCONNECT);
+    world_advance(world, 200); /* and nobody waits for it any more */
+    assert_int_equal(world_count_published(world, "g/bridge/gw/response/connect"), 1);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_DISCONNECTING);
+    world_answer(world, blind, BT_STATUS_CANCELLED);
+    world_answer(world, &cancel, BT_STATUS_OK);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    assert_int_equal(world_find(world, ACTION_CONNECT, blind)->device, 101);
+    world_free(world);
+}
+
+static void keep_alive_does_not_hold_a_contact(void **state)
+{
+    struct world *world = world_new(1);
+    struct device_settings *device = &world->settings.devices[0];
+
+    device->connection = (struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 5000, .timeout_ms = 60000};
+    device->keep_alive =
+        (struct sequence_settings){.every_ms = 2000,
+                                   .timeout_ms = 1000,
+                                   .n_steps = 1,
+                                   .steps = calloc(1, sizeof(struct step_settings))};
+    device->keep_alive.steps[0] = (struct step_settings){.kind = STEP_KIND_READ};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_message(world, "g/d0/lamp/get", "", false);
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        world_clear(world);
+        world_advance(world, 2000);
+        world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    }
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 1100); /* `linger` from the command on */
+    let_go(world);
+    world_free(world);
+}
+
+static void contact_that_is_kept_alive_ends_after_its_last_value(void **state)
+{
+    size_t *until = calloc(1, sizeof(*until));
+    struct world *world = world_new(1);
+    struct device_settings *device = &world->settings.devices[0];
+
+    device->connection = (struct connection_settings){.mode = CONNECTION_MODE_ON_DEMAND,
+                                                      .linger_ms = 500,
+                                                      .timeout_ms = 60000,
+                                                      .until = until,
+                                                      .n_until = 1};
+    device->keep_alive =
+        (struct sequence_settings){.every_ms = 2000,
+                                   .timeout_ms = 30000,
+                                   .n_steps = 1,
+                                   .steps = calloc(1, sizeof(struct step_settings))};
+    device->keep_alive.steps[0] = (struct step_settings){.kind = STEP_KIND_DELAY, .time_ms = 20000};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_message(world, "g/d0/lamp/get", "", false);
+    come_online(world);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 3000); /* now keep_alive runs */
+    world_value(world, &subscribe, "\x05", 1);
+    world_advance(world, 600);
+    let_go(world);
+    world_free(world);
+}
+
 static void silent_subscription_is_made_anew(void **state)
 {
     struct world *world = world_new(1);
@@ -470,6 +562,9 @@ int main(void)
         cmocka_unit_test(availability_stays_while_a_long_contact_is_let_go),
         cmocka_unit_test(command_ends_the_backoff_of_a_link_that_was_asked_for),
         cmocka_unit_test(command_outlives_the_request_for_the_link_that_it_waits_for),
+        cmocka_unit_test(request_that_gives_up_while_disconnecting_leaves_the_connector_free),
+        cmocka_unit_test(keep_alive_does_not_hold_a_contact),
+        cmocka_unit_test(contact_that_is_kept_alive_ends_after_its_last_value),
         cmocka_unit_test(silent_subscription_is_made_anew),
         cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
     };

@@ -99,6 +99,23 @@ static void what_cannot_be_subscribed_is_missing_only_to_who_subscribes(void **s
     world_free(world);
 }
 
+static void subscription_that_ends_at_another_adapter_is_none_of_this_link(void **state)
+{
+    struct world *world = begin(1);
+
+    world_online(world, 0);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    struct event lost = {.type = EVENT_SUBSCRIPTION_LOST,
+                         .device = 999,
+                         .value = {.subscription = subscribe.subscribe.subscription}};
+    world_event(world, &lost);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+    lost.device = D0;
+    world_event(world, &lost);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_CONFIGURING);
+    world_free(world);
+}
+
 static void lost_link_says_that_it_is_tried_again(void **state)
 {
     struct world *world = begin(1);
@@ -118,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(online_peer_says_which_characteristic_it_lacks),
         cmocka_unit_test(what_cannot_be_subscribed_is_missing_only_to_who_subscribes),
+        cmocka_unit_test(subscription_that_ends_at_another_adapter_is_none_of_this_link),
         cmocka_unit_test(lost_link_says_that_it_is_tried_again),
     };
 
