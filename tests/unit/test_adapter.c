@@ -177,6 +177,7 @@ static void blocked_adapter_is_told_and_polled_slowly(void **state)
     struct world *world = begin_off(true);
 
     answer_power(world, BT_STATUS_BLOCKED);
+    assert_null(world_find(world, ACTION_POWER, NULL));
     assert_int_equal(world->gateway->peers[0]->reason, REASON_RFKILL);
     assert_string_equal(world->gateway->peers[0]->why,
                         "adapter hci0 is blocked by rfkill (try: rfkill unblock bluetooth)");
