@@ -164,6 +164,27 @@ static void lonely_place_is_recovered_ever_more_rarely(void **state)
     world_free(world);
 }
 
+static void adapter_that_was_replugged_is_not_reset_the_sooner(void **state)
+{
+    struct world *world = begin(1, RESET_POLICY_ALWAYS);
+    struct event back = {.type = EVENT_ADAPTER,
+                         .adapter_info = {.adapter = 7,
+                                          .name = "hci3",
+                                          .address = {{0, 0x1a, 0x7d, 0, 0, ADAPTER_1}},
+                                          .powered = true}};
+
+    world_advance(world, SILENT_RECOVER_MS + 2000);
+    let_it_recover(world);
+    world_adapter_gone(world, ADAPTER_1);
+    world_clear(world);
+    world_event(world, &back);
+    world_advance(world, RECOVER_AGAIN_MS - 10000);
+    assert_int_equal(count_power(world, false), 0);
+    world_advance(world, 2 * SILENT_RECOVER_MS);
+    assert_int_equal(count_power(world, false), 1);
+    world_free(world);
+}
+
 static void adapter_is_never_switched_off_where_the_file_says_never(void **state)
 {
     struct world *world = begin(1, RESET_POLICY_NEVER);
@@ -391,6 +412,7 @@ int main(void)
         cmocka_unit_test(silent_scan_is_restarted_and_then_the_adapter),
         cmocka_unit_test(advertisement_of_a_stranger_is_heard_too),
         cmocka_unit_test(lonely_place_is_recovered_ever_more_rarely),
+        cmocka_unit_test(adapter_that_was_replugged_is_not_reset_the_sooner),
         cmocka_unit_test(adapter_is_never_switched_off_where_the_file_says_never),
         cmocka_unit_test(adapter_that_others_use_is_left_alone),
         cmocka_unit_test(silence_ends_no_link_that_works),
