@@ -234,6 +234,28 @@ static void full_adapter_is_never_taken_while_another_has_room(void **state)
     end(world);
 }
 
+static void peer_that_waits_is_connected_as_soon_as_another_adapter_hears_it(void **state)
+{
+    struct world *world = begin(2);
+    struct event known = {
+        .type = EVENT_DEVICE,
+        .device_info = {
+            .adapter = ADAPTER_2, .device = 20, .address = {{0xc0}}, .rssi = RSSI_UNKNOWN}};
+
+    world->settings.bluetooth.connections = 1;
+    two_adapters(world);
+    world_clear(world);
+    world_hear_at(world, ADAPTER_1, 1, 11, -40);
+    world_connected(world, 1);
+    world_hear_at(world, ADAPTER_1, 0, 10, -40);
+    world_event(world, &known);
+    world_clear(world);
+    assert_int_equal(world->gateway->peers[0]->reason, REASON_NO_SLOT);
+    world_hear_at(world, ADAPTER_2, 0, 20, -95);
+    assert_connects(world, ADAPTER_2, 20);
+    end(world);
+}
+
 static void device_is_connected_by_its_own_adapter_only(void **state)
 {
     struct world *world = begin(1);
@@ -386,6 +408,7 @@ int main(void)
         cmocka_unit_test(peer_leaves_an_adapter_only_for_one_that_is_5_db_better),
         cmocka_unit_test(failures_at_one_adapter_lead_to_the_other),
         cmocka_unit_test(full_adapter_is_never_taken_while_another_has_room),
+        cmocka_unit_test(peer_that_waits_is_connected_as_soon_as_another_adapter_hears_it),
         cmocka_unit_test(device_is_connected_by_its_own_adapter_only),
         cmocka_unit_test(own_adapter_that_is_missing_is_named),
         cmocka_unit_test(trouble_is_told_only_when_no_adapter_works),
