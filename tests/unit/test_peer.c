@@ -809,6 +809,46 @@ static void the_strongest_that_fits_within_10_s_is_taken_and_kept(void **state)
     world_free(world);
 }
 
+/* who was bound to `top`:..., and lost its object, takes another one that fits? */
+static bool takes_another_after(uint8_t top, enum bt_address_type type)
+{
+    struct world *world = world_new(1);
+    struct device_info info = {.adapter = ADAPTER_1,
+                               .device = 71,
+                               .address = {{top, 0, 0, 0, 0, 1}},
+                               .address_type = type,
+                               .name = "thing",
+                               .heard = true,
+                               .rssi = -50};
+    struct event event = {.type = EVENT_DEVICE, .device_info = info};
+
+    world->settings.devices[0].match = (struct match_settings){.name = strdup("thing")};
+    world_start(world);
+    world_bluez_up(world);
+    world_event(world, &event);
+    world_advance(world, 11000);
+    assert_int_equal(world_expect(world, ACTION_CONNECT)->device, 71);
+    world_event(world,
+                &(struct event){.type = EVENT_DEVICE_GONE, .adapter = ADAPTER_1, .device = 71});
+    world_clear(world);
+    event.device_info.device = 72;
+    event.device_info.address.b[5] = 2;
+    world_event(world, &event);
+    world_advance(world, 11000);
+    const struct action *connect = world_find(world, ACTION_CONNECT, NULL);
+    bool takes = connect && connect->device == 72;
+    world_free(world);
+    return takes;
+}
+
+static void only_a_private_address_is_given_up_with_its_object(void **state)
+{
+    assert_true(takes_another_after(0x4a, BT_ADDRESS_RANDOM));  /* resolvable */
+    assert_true(takes_another_after(0x0a, BT_ADDRESS_RANDOM));  /* not resolvable */
+    assert_false(takes_another_after(0xca, BT_ADDRESS_RANDOM)); /* static */
+    assert_false(takes_another_after(0x4a, BT_ADDRESS_PUBLIC));
+}
+
 static void link_that_comes_while_choosing_decides(void **state)
 {
     struct world *world = world_new(1);
@@ -955,6 +995,7 @@ int main(void)
         cmocka_unit_test(long_link_that_ends_while_subscribing_again_is_no_failed_attempt),
         cmocka_unit_test(object_that_does_not_exist_is_not_connected_in_a_loop),
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
+        cmocka_unit_test(only_a_private_address_is_given_up_with_its_object),
         cmocka_unit_test(link_that_comes_while_choosing_decides),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
         cmocka_unit_test(scan_pauses_for_a_connect_and_goes_on_after_it),
