@@ -152,26 +152,49 @@ static void commands_run_on_through_a_reload_of_another_device(void **state)
     world_free(world);
 }
 
-static void a_sequence_runs_on_when_its_device_is_the_same(void **state)
+/* d0 polls with these steps, and does so; then d1 changes */
+static struct world *reload_while_polling(const char *poll)
 {
-    static const char steps[] =
-        "    poll: { every: 1m, steps: [ { write: { characteristic: lamp, value: 1 } },\n"
-        "            { delay: 5s }, { write: { characteristic: lamp, value: 2 } } ] }\n";
     char text[2048];
     struct world *world;
 
     snprintf(text, sizeof(text),
              HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:00\" }\n%s" CHARACTERISTICS(
                  "", "") "%s",
-             steps, PLAIN("d1", "1"));
+             poll, PLAIN("d1", "1"));
     world = begin(text);
     world_online(world, 0);
     world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
     strcat(text, "      more: { uuid: 0x2A00 }\n"); /* of d1 */
     take(world, text);
     world_clear(world);
+    return world;
+}
+
+static void a_sequence_runs_on_when_its_device_is_the_same(void **state)
+{
+    struct world *world = reload_while_polling(
+        "    poll: { every: 1m, steps: [ { write: { characteristic: lamp, value: 1 } },\n"
+        "            { delay: 5s }, { write: { characteristic: lamp, value: 2 } } ] }\n");
+
     world_advance(world, 5100);
     assert_int_equal(world_expect(world, ACTION_WRITE)->write.data[0], 2);
+    world_free(world);
+}
+
+static void a_sequence_keeps_its_deadline_when_its_device_is_the_same(void **state)
+{
+    struct world *world = reload_while_polling(
+        "    poll: { every: 1m, timeout: 7s,\n"
+        "            steps: [ { write: { characteristic: lamp, value: 1 } },\n"
+        "                     { repeat: { every: 1s, until: { characteristic: level },\n"
+        "                                 steps: [ { delay: 100ms } ] } } ] }\n");
+
+    world_advance(world, 7100);
+    const struct action *log = world_expect(world, ACTION_LOG);
+    while (log && !strstr(log->log.text, "its timeout of 7s"))
+        log = world_find(world, ACTION_LOG, log);
+    assert_non_null(log);
     world_free(world);
 }
 
@@ -826,6 +849,7 @@ int main(void)
         cmocka_unit_test(the_same_file_touches_nothing),
         cmocka_unit_test(commands_run_on_through_a_reload_of_another_device),
         cmocka_unit_test(a_sequence_runs_on_when_its_device_is_the_same),
+        cmocka_unit_test(a_sequence_keeps_its_deadline_when_its_device_is_the_same),
         cmocka_unit_test(changed_publish_rules_keep_the_link_and_count_from_the_next_value),
         cmocka_unit_test(a_renamed_characteristic_keeps_its_subscription_and_clears_its_topic),
         cmocka_unit_test(subscriptions_come_and_go_on_the_same_link),
