@@ -135,7 +135,7 @@ static void fill(struct message *message, const struct outbox_put *put, struct t
     message->retain = put->retain;
     message->status = put->status;
     message->latest_only = put->latest_only || put->status;
-    message->done = message->refused = false;
+    message->done = message->refused = message->forgotten = false;
     if (put->length)
         memcpy(message->data, put->payload, put->length);
     if (message->correlation_length)
@@ -244,6 +244,8 @@ size_t outbox_forget(struct outbox *outbox, const char *name)
         drop_kept(outbox, topic);
         outbox_topic_rest(outbox, topic);
     }
+    DL_FOREACH (outbox->flight, message)
+        message->forgotten |= message->topic == topic;
     size_t n = topic->n_queued, left = n; /* the topic itself may go with its last message */
     if (topic->queued_status) {
         discard_queued(outbox, topic->queued_status);
@@ -298,6 +300,7 @@ void outbox_reset(struct outbox *outbox, bool suspicious)
     outbox->used = 0;
     outbox->used_qos0 = 0;
     outbox->cut = (struct outbox_cut){0};
+    outbox->n_cuts++;
     if (suspicious)
         outbox_judge_cut(outbox);
     /* from the last to the first, each before what is queued already */
@@ -393,7 +396,7 @@ static void retire(struct outbox *outbox, struct message *message)
         outbox->probing = false;
     if (!message->refused && message->qos)
         outbox->longest_done = MAX_OF(outbox->longest_done, outbox_message_size(message));
-    if (!message->refused && message->retain && !message->status) {
+    if (!message->refused && message->retain && !message->status && !message->forgotten) {
         if (topic->kept)
             drop_kept(outbox, topic);
         if (message->length) { /* an empty one clears */

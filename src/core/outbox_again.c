@@ -13,7 +13,6 @@ void outbox_judge_cut(struct outbox *outbox)
     struct message *message, *open = NULL;
     size_t n_open = 0;
 
-    outbox->n_cuts++;
     DL_FOREACH (outbox->flight, message) {
         struct topic *topic = message->topic;
         if (message->done)

@@ -46,9 +46,10 @@ struct message {
     uint32_t expiry_s;
     uint8_t qos;
     bool retain, latest_only, status, has_correlation;
-    bool done;    /* over, but not yet an older one of the same topic */
-    bool refused; /* for good; with `done` */
-    char data[];  /* payload, correlation */
+    bool done;      /* over, but not yet an older one of the same topic */
+    bool refused;   /* for good; with `done` */
+    bool forgotten; /* it is not kept when the broker has it */
+    char data[];    /* payload, correlation */
 };
 
 struct outbox {

@@ -44,12 +44,13 @@ def is_broker_told(line, *words):
 # ---- forgetful
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", 5])
-def test_a_broker_restarted_without_its_memory_gets_all_of_it_again(house, protocol):
+@pytest.mark.parametrize("protocol, end", [("3.1.1", signal.SIGKILL), (5, signal.SIGTERM),
+                                           pytest.param(5, signal.SIGKILL, marks=variant)])
+def test_a_broker_restarted_without_its_memory_gets_all_of_it_again(house, protocol, end):
     live = Live(house, protocol=protocol)
     live.simulator.ask(f"notify {METER} level 1 10")  # and then never again
     before = live.recorder.wait(LEVEL, lambda m: m.json["value"] == 1, timeout=5 * SLACK)
-    live.broker.kill()
+    live.broker.process.end(end)
     live.proxy.refuse()
     assert live.broker.start()
     live.proxy.heal()

@@ -150,6 +150,30 @@ static void only_what_the_broker_took_and_retains_is_kept(void **state)
     expect_none();
 }
 
+static void a_topic_forgotten_while_a_value_is_on_its_way_keeps_none(void **state)
+{
+    put_value("a", "1");
+    uint64_t token = expect("a", "1");
+    outbox_forget(outbox, "a"); /* it is another gateway's now */
+    assert_true(outbox_done(outbox, token));
+    reconnect();
+    assert_int_equal(republish(), 0);
+    put_value("a", "2"); /* and ours again */
+    expect_done("a", "2");
+    reconnect();
+    assert_int_equal(republish(), 1);
+}
+
+static void however_the_connection_ended_what_was_kept_is_published_again(void **state)
+{
+    put_value("a", "1");
+    expect_done("a", "1");
+    outbox_reset(outbox, false); /* a broker that said goodbye */
+    outbox_open(outbox, 20, 20);
+    assert_int_equal(republish(), 1);
+    expect_done("a", "1");
+}
+
 static void a_value_that_expires_is_published_again_for_the_rest_of_its_time(void **state)
 {
     struct outbox_put put = {.topic = "a",
@@ -332,6 +356,8 @@ int main(void)
         TEST(what_the_broker_took_since_it_came_is_not_published_again),
         TEST(what_is_newer_makes_the_old_value_superfluous),
         TEST(only_what_the_broker_took_and_retains_is_kept),
+        TEST(a_topic_forgotten_while_a_value_is_on_its_way_keeps_none),
+        TEST(however_the_connection_ended_what_was_kept_is_published_again),
         TEST(a_value_that_expires_is_published_again_for_the_rest_of_its_time),
         TEST(kept_values_survive_any_number_of_other_topics),
         TEST(a_message_on_which_three_connections_end_is_given_up),
