@@ -15,18 +15,10 @@ uint32_t access_find(const struct peer *peer, const char *id)
     return NO_ENTRY;
 }
 
-/* False: it cannot be written, or not so, and who asked was told. */
-static bool parse(struct peer *peer, uint32_t index, const struct schema *schema, const char *field,
+bool access_parse(struct peer *peer, const struct schema *schema, const char *field,
                   const void *payload, size_t length, struct payload_set *asked,
                   struct command *command)
 {
-    const struct characteristic_settings *settings = peer->entries[index].settings;
-
-    if (!settings->writable) {
-        command_answer_error(peer->gateway, command, "read_only", 0, "%s is not `writable: true`",
-                             settings->id);
-        return false;
-    }
     int error = payload_parse_set(schema, field, payload, length, asked);
     if (error)
         command_answer_error(peer->gateway, command,
@@ -37,12 +29,23 @@ static bool parse(struct peer *peer, uint32_t index, const struct schema *schema
     return !error;
 }
 
+static bool is_writable(struct peer *peer, uint32_t index, struct command *command)
+{
+    const struct characteristic_settings *settings = peer->entries[index].settings;
+
+    if (!settings->writable)
+        command_answer_error(peer->gateway, command, "read_only", 0, "%s is not `writable: true`",
+                             settings->id);
+    return settings->writable;
+}
+
 void access_write_raw(struct peer *peer, uint32_t index, const void *payload, size_t length,
                       enum tri response, struct command *command)
 {
     struct payload_set asked;
 
-    if (parse(peer, index, NULL, NULL, payload, length, &asked, command))
+    if (is_writable(peer, index, command) &&
+        access_parse(peer, NULL, NULL, payload, length, &asked, command))
         ops_write(peer, index, asked.raw, asked.raw_length, response, command);
 }
 
@@ -55,7 +58,8 @@ void access_write(struct peer *peer, uint32_t index, const char *field, const vo
     uint8_t data[GATT_VALUE_MAX + FRAME_MAX_MARK];
     size_t length = 0, at = 0;
 
-    if (!parse(peer, index, settings->schema, field, payload, payload_length, &asked, command))
+    if (!is_writable(peer, index, command) ||
+        !access_parse(peer, settings->schema, field, payload, payload_length, &asked, command))
         return;
     if (asked.is_raw) {
         ops_write(peer, index, asked.raw, asked.raw_length, response, command);

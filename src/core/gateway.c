@@ -332,7 +332,12 @@ static void answer(struct gateway *gateway, const struct event *event)
     case EVENT_CONNECT_RESULT: peer_connect_result(peer, event); break;
     case EVENT_DISCONNECT_RESULT: peer_disconnect_result(peer, event); break;
     case EVENT_RESOLVE_RESULT: peer_resolve_result(peer, event); break;
-    case EVENT_SUBSCRIBE_RESULT: peer_subscribe_result(peer, event); break;
+    case EVENT_SUBSCRIBE_RESULT:
+        if (peer->op && peer->op->id == event->op.id)
+            ops_result(peer, event);
+        else
+            peer_subscribe_result(peer, event);
+        break;
     case EVENT_READ_RESULT:
     case EVENT_WRITE_RESULT: ops_result(peer, event); break;
     default: break;

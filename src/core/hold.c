@@ -431,6 +431,10 @@ void hold_inherit(struct peer *peer, const struct peer *old)
     peer->hold_us = is_persistent(peer) ? 0 : old->hold_us;
     gateway_arm(peer->gateway, peer->pause_us ? peer->pause_us : TIME_NEVER);
     gateway_arm(peer->gateway, peer->hold_us ? peer->hold_us : TIME_NEVER);
+    for (size_t i = 0; i < peer->n_entries; i++)
+        for (size_t j = 0; j < old->n_entries; j++)
+            if (strcmp(peer->entries[i].settings->id, old->entries[j].settings->id) == 0)
+                peer->entries[i].asked = old->entries[j].asked;
 }
 
 /* ---- time ---- */

@@ -18,9 +18,8 @@ static void op_free(struct gatt_op *op)
     free(op);
 }
 
-/* It came to nothing: tells who waits for it. The operation is in no list any more. */
-static void PRINTF_LIKE(5, 6) fail(struct peer *peer, struct gatt_op *op, const char *code,
-                                   uint8_t att, const char *format, ...)
+void ops_fail(struct peer *peer, struct gatt_op *op, const char *code, uint8_t att,
+              const char *format, ...)
 {
     char text[256];
     va_list ap;
@@ -50,7 +49,7 @@ static void prepend(struct peer *peer, struct gatt_op *op)
     peer->n_ops++;
 }
 
-static struct gatt_op *op_new(enum op_kind kind, uint32_t entry, const uint8_t *data, size_t length)
+struct gatt_op *ops_new(enum op_kind kind, uint32_t entry, const uint8_t *data, size_t length)
 {
     struct gatt_op *op = malloc(sizeof(*op) + length);
 
@@ -79,38 +78,38 @@ static void append_command(struct peer *peer, struct gatt_op *op)
     peer->n_ops++;
 }
 
-/* Takes the command into the queue, or answers why not. */
-static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
-                    size_t length, enum tri response, struct command *command)
+/* False: not now, and that was answered. */
+static bool may_wait(struct peer *peer, const struct gatt_op *op, struct command *command)
 {
     struct gateway *gateway = peer->gateway;
-    uint64_t wait_ms = command ? command_queue_ms(peer, command) : 0;
 
-    if (hold_is_disabled(peer)) {
+    if (hold_is_disabled(peer))
         command_answer_error(gateway, command, gateway->stopping ? "cancelled" : "disabled", 0,
                              "%s", peer->why);
-        return;
-    }
-    if (peer->state != PEER_STATE_ONLINE && !wait_ms) {
+    else if (peer->state != PEER_STATE_ONLINE && !(command && command_queue_ms(peer, command)))
         command_answer_error(gateway, command, "not_connected", 0, "not connected: %s", peer->why);
-        return;
-    }
-    if (peer->n_ops >= OPS_MAX) {
+    else if (peer->n_ops >= OPS_MAX)
         command_answer_error(gateway, command, "queue_full", 0,
                              "%d operations are waiting for this device already", OPS_MAX);
-        return;
-    }
-    struct gatt_op *op = op_new(kind, entry, data, length);
-    if (!op) {
+    else if (!op)
         command_answer_error(gateway, command, "internal", 0, "out of memory");
+    else
+        return true;
+    return false;
+}
+
+void ops_enqueue(struct peer *peer, struct gatt_op *op, struct command *command)
+{
+    if (!may_wait(peer, op, command)) {
+        free(op);
         return;
     }
+    bool asked = command != NULL;
     op->command = command;
-    op->wanted = response;
-    if (command) {
+    if (asked) {
         op->waits_link = peer->state != PEER_STATE_ONLINE;
         op->queue_us = command_queue_until(peer, command, !op->waits_link);
-        gateway_arm(gateway, op->queue_us);
+        gateway_arm(peer->gateway, op->queue_us);
         append_command(peer, op);
     } else {
         append(peer, op);
@@ -119,7 +118,8 @@ static void enqueue(struct peer *peer, enum op_kind kind, uint32_t entry, const 
         ops_run(peer);
     else
         contact_begin(peer);
-    contact_activity(peer);
+    if (asked || peer->op || peer->ops) /* a poll that comes to nothing holds no link */
+        contact_activity(peer);
 }
 
 void ops_read(struct peer *peer, uint32_t entry, struct command *command)
@@ -128,13 +128,13 @@ void ops_read(struct peer *peer, uint32_t entry, struct command *command)
     for (struct gatt_op *op = peer->ops; !command && op; op = op->next)
         if (op->kind == OP_KIND_READ && op->entry == entry && !op->command && !op->step)
             return;
-    enqueue(peer, OP_KIND_READ, entry, NULL, 0, TRI_AUTO, command);
+    ops_enqueue(peer, ops_new(OP_KIND_READ, entry, NULL, 0), command);
 }
 
 void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
               size_t length, uint32_t number)
 {
-    struct gatt_op *op = op_new(kind, entry, data, length);
+    struct gatt_op *op = ops_new(kind, entry, data, length);
 
     if (!op) {
         step_operation(peer, number, "internal", 0, "out of memory");
@@ -166,64 +166,14 @@ void ops_drop_step(struct peer *peer, uint32_t number)
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                enum tri response, struct command *command)
 {
-    enqueue(peer, OP_KIND_WRITE, entry, data, length, response, command);
+    struct gatt_op *op = ops_new(OP_KIND_WRITE, entry, data, length);
+
+    if (op)
+        op->wanted = response;
+    ops_enqueue(peer, op, command);
 }
 
 /* ---- running ---- */
-
-/* False: it cannot be done, and who asked was told. */
-static bool check_write(struct peer *peer, struct gatt_op *op, const struct source *source)
-{
-    const struct entry *entry = &peer->entries[op->entry];
-    bool request = source->flags & GATT_FLAG_WRITE;
-    bool write_command = source->flags & GATT_FLAG_WRITE_COMMAND;
-    enum tri wanted = op->wanted == TRI_AUTO ? entry->settings->response : op->wanted;
-
-    if (!request && !write_command) {
-        fail(peer, op, "read_only", 0, "the peer does not allow writing %s", entry->settings->id);
-        return false;
-    }
-    if ((wanted == TRI_YES && !request) || (wanted == TRI_NO && !write_command)) {
-        fail(peer, op, "not_supported", 0, "the peer offers writing only %s response",
-             request ? "with" : "without");
-        return false;
-    }
-    op->response = wanted == TRI_AUTO ? request : wanted == TRI_YES;
-    if (entry->settings->framed)
-        return true; /* it goes in as many packets as it takes */
-    /* a command travels in one packet: ATT_MTU - 3 (Vol 3 Part F 3.4.5.3) */
-    if (!op->response && peer->mtu && op->length > peer->mtu - 3u) {
-        fail(peer, op, "value_too_long", 0,
-             "%zu bytes do not fit a write without response (at most %u)", op->length,
-             peer->mtu - 3u);
-        return false;
-    }
-    return true;
-}
-
-static bool check(struct peer *peer, struct gatt_op *op)
-{
-    const struct entry *entry = &peer->entries[op->entry];
-
-    if (entry->source == NO_SOURCE) {
-        fail(peer, op, "not_supported", 0, "%s",
-             entry->missing ? entry->missing : "not on this peer");
-        return false;
-    }
-    const struct source *source = &peer->sources[entry->source];
-    if (op->kind == OP_KIND_WRITE)
-        return check_write(peer, op, source);
-    if (!entry->settings->readable) {
-        fail(peer, op, "not_supported", 0, "%s is notified in frames and cannot be read",
-             entry->settings->id);
-        return false;
-    }
-    if (!(source->flags & GATT_FLAG_READ)) {
-        fail(peer, op, "write_only", 0, "the peer does not allow reading %s", entry->settings->id);
-        return false;
-    }
-    return true;
-}
 
 /* A stream of frames is written in packets of ATT_MTU - 3 (Vol 3 Part F 3.4.5); others as a whole,
  * which BlueZ makes a long write if need be. */
@@ -231,20 +181,20 @@ static size_t packet_length(const struct peer *peer, const struct gatt_op *op)
 {
     size_t left = op->length - op->sent;
 
-    if (!peer->entries[op->entry].settings->framed)
+    if (op->entry == NO_ENTRY || !peer->entries[op->entry].settings->framed)
         return left;
     return MIN_OF(left, (peer->mtu > 3 ? peer->mtu : ATT_MTU_LEAST) - 3u);
 }
 
 static void issue(struct peer *peer, struct gatt_op *op)
 {
+    static const enum action_type types[] = {[OP_KIND_READ] = ACTION_READ,
+                                             [OP_KIND_WRITE] = ACTION_WRITE,
+                                             [OP_KIND_SUBSCRIBE] = ACTION_SUBSCRIBE};
     struct gateway *gateway = peer->gateway;
-    const struct source *source = &peer->sources[peer->entries[op->entry].source];
-    struct action *action =
-        actions_add(gateway->actions, op->kind == OP_KIND_READ ? ACTION_READ : ACTION_WRITE);
+    struct action *action = actions_add(gateway->actions, types[op->kind]);
 
     op->id = gateway_next_op(gateway);
-    op->flags = source->flags;
     op->deadline_us = gateway_in(gateway, OP_MS);
     gateway_arm(gateway, op->deadline_us);
     if (!op->sent && op->command && op->command->timeout_ms) {
@@ -258,12 +208,16 @@ static void issue(struct peer *peer, struct gatt_op *op)
         peer->echo.entry = op->kind == OP_KIND_WRITE && !op->step ? op->entry : NO_ENTRY;
         peer->echo.notified = false;
     }
+    if (op->kind == OP_KIND_SUBSCRIBE) {
+        peer_ask_subscription(peer, peer->entries[op->entry].source, action);
+        return;
+    }
     if (op->kind == OP_KIND_READ) {
-        action->read.handle = source->handle;
+        action->read.handle = op->handle;
         return;
     }
     size_t length = packet_length(peer, op);
-    action->write.handle = source->handle;
+    action->write.handle = op->handle;
     action->write.data = actions_copy(gateway->actions, op->data + op->sent, length);
     action->write.length = action->write.data ? length : 0;
     action->write.response = op->response;
@@ -289,7 +243,7 @@ void ops_run(struct peer *peer)
             op_free(op);
             continue;
         }
-        if (!check(peer, op)) {
+        if (!target_check(peer, op)) {
             op_free(op);
             continue;
         }
@@ -327,26 +281,15 @@ static void answer_value(struct peer *peer, struct gatt_op *op, uint32_t as, con
     command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
 }
 
-static void wrote(struct peer *peer, struct gatt_op *op)
+/* What the peer made of a value is what counts: it is read back, or its notification awaited. */
+static void read_back(struct peer *peer, const struct gatt_op *op, size_t length)
 {
-    struct entry *entry = &peer->entries[op->entry];
+    const struct entry *entry = &peer->entries[op->entry];
     /* the peer's services may have changed since: there may be no source any more */
     bool notified = entry->source != NO_SOURCE && peer->sources[entry->source].subscribed;
-    size_t length = frame_body(entry->settings, op->data, op->length);
 
-    peer->gateway->counts.writes++;
-    if (op->response) {
-        answer_value(peer, op, op->entry, op->data, length);
-    } else {
-        _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
-        strbuf_puts(&json, "{\"confirmed\":false}");
-        command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
-    }
-    if (op->step)
-        return; /* what is to be published then, its steps read */
-    /* What the peer made of it is what counts: read it back, or wait for its notification. */
     if (op->flags & GATT_FLAG_READ && entry->settings->readable) {
-        struct gatt_op *back = op_new(OP_KIND_READ, op->entry, NULL, 0);
+        struct gatt_op *back = ops_new(OP_KIND_READ, op->entry, NULL, 0);
         if (back) {
             back->read_back = true;
             prepend(peer, back);
@@ -358,16 +301,53 @@ static void wrote(struct peer *peer, struct gatt_op *op)
         peer->echo.entry = NO_ENTRY;
 }
 
+static void wrote(struct peer *peer, struct gatt_op *op)
+{
+    size_t length = op->length;
+
+    if (op->entry != NO_ENTRY)
+        length = frame_body(peer->entries[op->entry].settings, op->data, op->length);
+    peer->gateway->counts.writes++;
+    if (op->response) {
+        answer_value(peer, op, op->entry, op->data, length);
+    } else {
+        _cleanup_(strbuf_done) struct strbuf json = STRBUF_INIT;
+        strbuf_puts(&json, "{\"confirmed\":false}");
+        command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
+    }
+    if (op->entry != NO_ENTRY && !op->step) /* else its steps read what is to be published */
+        read_back(peer, op, length);
+}
+
+static void was_read(struct peer *peer, struct gatt_op *op, const uint8_t *data, size_t length)
+{
+    bool echo = op->read_back && publish_is_echo(peer, op->entry, data, length);
+    uint32_t as = NO_ENTRY;
+
+    peer->gateway->counts.reads++;
+    if (op->read_back)
+        peer->echo.entry = NO_ENTRY; /* before what follows from the value: the next write */
+    if (op->entry != NO_ENTRY) {
+        if (!echo)
+            publish_value(peer, op->entry, data, length,
+                          op->command || op->read_back ? PUBLISH_ANYWAY : PUBLISH_BY_RULES);
+        as = publish_entry(peer, op->entry, data, length);
+    }
+    answer_value(peer, op, as, data, length);
+}
+
 static void refused(struct peer *peer, struct gatt_op *op, const struct bt_result *result)
 {
     enum command_kind kind = op->kind == OP_KIND_READ ? COMMAND_KIND_GET : COMMAND_KIND_SET;
     const char *text;
     const char *code = command_explain_status(kind, result, &text);
 
+    if (op->kind == OP_KIND_SUBSCRIBE && result->status == BT_STATUS_NOT_PERMITTED)
+        code = "not_authorized";
     if (!op->command && !op->step)
         actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
-                    "reading %s failed: %s", peer->entries[op->entry].settings->id, text);
-    fail(peer, op, code, result->status == BT_STATUS_ATT_ERROR ? result->att : 0, "%s", text);
+                    "reading %s failed: %s", target_name(peer, op), text);
+    ops_fail(peer, op, code, result->status == BT_STATUS_ATT_ERROR ? result->att : 0, "%s", text);
 }
 
 void ops_result(struct peer *peer, const struct event *event)
@@ -383,24 +363,17 @@ void ops_result(struct peer *peer, const struct event *event)
     if (event->result.status != BT_STATUS_OK) {
         refused(peer, op, &event->result);
     } else if (op->kind == OP_KIND_READ) {
-        bool echo =
-            op->read_back && publish_is_echo(peer, op->entry, event->read.data, event->read.length);
-        peer->gateway->counts.reads++;
-        if (op->read_back)
-            peer->echo.entry = NO_ENTRY; /* before what follows from the value: the next write */
-        if (!echo)
-            publish_value(peer, op->entry, event->read.data, event->read.length,
-                          op->command || op->read_back ? PUBLISH_ANYWAY : PUBLISH_BY_RULES);
-        answer_value(peer, op, publish_entry(peer, op->entry, event->read.data, event->read.length),
-                     event->read.data, event->read.length);
+        was_read(peer, op, event->read.data, event->read.length);
+    } else if (op->kind == OP_KIND_SUBSCRIBE) {
+        subscribe_confirmed(peer, op);
     } else if (op->sent + packet_length(peer, op) < op->length) {
         op->sent += packet_length(peer, op);
-        if (check(peer, op)) {
+        if (target_check(peer, op)) {
             peer->op = op;
             issue(peer, op);
             return;
         }
-        op->step = 0; /* check() has told it */
+        op->step = 0; /* target_check() has told it */
     } else {
         wrote(peer, op);
     }
@@ -461,13 +434,31 @@ void ops_cancel_all(struct peer *peer, const char *code, const char *message)
     }
 }
 
+void ops_cancel_subscribing(struct peer *peer, uint32_t entry, const char *message)
+{
+    for (struct gatt_op **link = &peer->ops; *link;) {
+        struct gatt_op *op = *link;
+
+        if (op->kind != OP_KIND_SUBSCRIBE || op->entry != entry) {
+            link = &op->next;
+            continue;
+        }
+        *link = op->next;
+        peer->n_ops--;
+        ops_fail(peer, op, "cancelled", 0, "%s", message);
+        op_free(op);
+    }
+}
+
 /* False: its entry is no more, and who asked was told. */
 static bool renew(struct peer *peer, struct gatt_op *op, const uint32_t *entries)
 {
+    if (op->entry == NO_ENTRY)
+        return true; /* by UUID */
     op->entry = entries[op->entry];
     if (op->entry != NO_ENTRY)
         return true;
-    fail(peer, op, "cancelled", 0, "the characteristic is no longer in the configuration");
+    ops_fail(peer, op, "cancelled", 0, "the characteristic is no longer in the configuration");
     op_free(op);
     return false;
 }
@@ -496,7 +487,7 @@ void ops_timer(struct peer *peer)
 
     if (op && op->deadline_us <= now) {
         peer->op = NULL;
-        fail(peer, op, "timeout", 0, "no answer from the peer within %d s", OP_MS / 1000);
+        ops_fail(peer, op, "timeout", 0, "no answer from the peer within %d s", OP_MS / 1000);
         op_free(op);
         ops_run(peer);
     } else if (op) {

@@ -197,6 +197,7 @@ void peer_done(struct peer *peer)
 {
     step_done(peer);
     hold_done(peer);
+    target_forget_tree(peer);
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
         peer->ops = op->next;
@@ -378,6 +379,7 @@ void peer_forget_link(struct peer *peer)
     peer->adapter = peer->device = 0;
     peer->wait_op = 0;
     peer->mtu = 0;
+    target_forget_tree(peer);
     contact_link_ended(peer);
     peer->echo.entry = NO_ENTRY;
     peer->online_us = peer->resubscribed_us = 0;

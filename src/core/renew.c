@@ -91,6 +91,7 @@ static void carry_frame(struct entry *entry, struct entry *old)
 
 static void carry(struct entry *entry, struct entry *old)
 {
+    entry->asked = old->asked;
     entry->values = old->values;
     entry->malformed = old->malformed;
     entry->writes = old->writes;

@@ -23,46 +23,110 @@ static struct peer *find_peer(struct gateway *gateway, const struct request *req
     return peer;
 }
 
-static uint32_t find_entry(struct peer *peer, const struct request *request,
-                           struct command **command)
-{
-    uint32_t entry = access_find(peer, request->characteristic);
+/* What a request is about: an entry, or a bare UUID. */
+struct target {
+    struct peer *peer; /* NULL: neither, and who asked was told */
+    uint32_t entry;    /* NO_ENTRY: by UUID */
+    struct bt_uuid uuid;
+};
 
-    if (entry == NO_ENTRY)
-        command_answer_error(peer->gateway, TAKE_PTR(*command), "unknown_characteristic", 0,
-                             "device %s has no characteristic %s", peer->settings->id,
-                             request->characteristic);
-    return entry;
+static struct target find_target(struct gateway *gateway, const struct request *request,
+                                 struct command **command)
+{
+    const char *name = request->characteristic;
+    struct target target = {.peer = find_peer(gateway, request, command)};
+
+    if (!target.peer)
+        return target;
+    target.entry = access_find(target.peer, name);
+    if (target.entry != NO_ENTRY)
+        return target;
+    if (bt_uuid_parse(name, &target.uuid) < 0)
+        command_answer_error(gateway, TAKE_PTR(*command), "unknown_characteristic", 0,
+                             "device %s has no characteristic %s", target.peer->settings->id, name);
+    else if (!gateway->settings->commands.allow_raw)
+        command_answer_error(gateway, TAKE_PTR(*command), "not_authorized", 0,
+                             "a bare UUID needs `commands: {allow_raw: true}`");
+    else
+        return target;
+    target.peer = NULL;
+    return target;
+}
+
+static void write_uuid(const struct target *target, const struct request *request,
+                       struct command *command)
+{
+    struct json_span hex = request->raw.data ? request->raw : request->value;
+    struct payload_set asked;
+
+    if (*hex.data != '"') {
+        command_answer_error(target->peer->gateway, command, "invalid_value", 0,
+                             "by UUID, 'value' is a string of hex digits");
+        return;
+    }
+    if (!access_parse(target->peer, NULL, NULL, hex.data, hex.length, &asked, command))
+        return;
+    struct gatt_op *op = ops_new(OP_KIND_WRITE, NO_ENTRY, asked.raw, asked.raw_length);
+    if (op) {
+        op->uuid = target->uuid;
+        op->wanted = request->response;
+    }
+    ops_enqueue(target->peer, op, command);
 }
 
 static void run_write(struct gateway *gateway, const struct request *request,
                       struct command *command)
 {
-    struct peer *peer = find_peer(gateway, request, &command);
-    uint32_t entry = peer ? find_entry(peer, request, &command) : NO_ENTRY;
+    struct target target = find_target(gateway, request, &command);
 
-    if (entry == NO_ENTRY)
+    if (!target.peer)
         return;
-    if (request->raw.data)
-        access_write_raw(peer, entry, request->raw.data, request->raw.length, request->response,
-                         command);
-    else if (!peer->entries[entry].settings->schema && !strchr("\"{", *request->value.data))
+    if (target.entry == NO_ENTRY)
+        write_uuid(&target, request, command);
+    else if (request->raw.data)
+        access_write_raw(target.peer, target.entry, request->raw.data, request->raw.length,
+                         request->response, command);
+    else if (!target.peer->entries[target.entry].settings->schema &&
+             !strchr("\"{", *request->value.data))
         command_answer_error(gateway, command, "invalid_value", 0,
                              "%s has no fields: 'value' is a string of hex digits",
                              request->characteristic);
     else
-        access_write(peer, entry, NULL, request->value.data, request->value.length,
+        access_write(target.peer, target.entry, NULL, request->value.data, request->value.length,
                      request->response, command);
 }
 
 static void run_read(struct gateway *gateway, const struct request *request,
                      struct command *command)
 {
-    struct peer *peer = find_peer(gateway, request, &command);
-    uint32_t entry = peer ? find_entry(peer, request, &command) : NO_ENTRY;
+    struct target target = find_target(gateway, request, &command);
 
-    if (entry != NO_ENTRY)
-        ops_read(peer, entry, command);
+    if (!target.peer)
+        return;
+    if (target.entry != NO_ENTRY) {
+        ops_read(target.peer, target.entry, command);
+        return;
+    }
+    struct gatt_op *op = ops_new(OP_KIND_READ, NO_ENTRY, NULL, 0);
+    if (op)
+        op->uuid = target.uuid;
+    ops_enqueue(target.peer, op, command);
+}
+
+static void run_subscribe(struct gateway *gateway, const struct request *request,
+                          struct command *command)
+{
+    struct target target = find_target(gateway, request, &command);
+
+    if (!target.peer)
+        return;
+    if (target.entry == NO_ENTRY)
+        command_answer_error(gateway, command, "not_supported", 0,
+                             "values are published to a characteristic of the file: give it one");
+    else if (request->operation == OPERATION_SUBSCRIBE)
+        subscribe_ask(target.peer, target.entry, command);
+    else
+        subscribe_end(target.peer, target.entry, command);
 }
 
 static void run_command(struct gateway *gateway, const struct request *request,
@@ -125,7 +189,7 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_PAUSE:
     case OPERATION_RESUME: run_link(gateway, request, command); return;
     case OPERATION_SUBSCRIBE:
-    case OPERATION_UNSUBSCRIBE:
+    case OPERATION_UNSUBSCRIBE: run_subscribe(gateway, request, command); return;
     case OPERATION_SCAN:
     case OPERATION_INSPECT:
     case OPERATION_PAIR:

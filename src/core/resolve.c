@@ -158,7 +158,7 @@ static void attach(struct peer *peer, uint32_t entry, const struct gatt_characte
         return; /* cannot be: there are at least as many sources as entries */
     append(peer, entry, index);
     peer->sources[index].flags = found->flags;
-    peer->sources[index].wanted |= peer->entries[entry].settings->subscribe;
+    peer->sources[index].wanted |= subscribe_is_wanted(&peer->entries[entry]);
 }
 
 /* wherever the peer has objects: BlueZ remembers a subscription across links */
@@ -169,6 +169,19 @@ static void unsubscribe(struct peer *peer, uint32_t index)
             unsubscribe_at(peer, index, peer->sightings[i].adapter, peer->sightings[i].device);
     peer->sources[index].subscription = 0;
     peer->sources[index].subscribed = false;
+}
+
+void resolve_want(struct peer *peer, uint32_t index)
+{
+    struct source *source = &peer->sources[index];
+
+    source->wanted = false;
+    for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
+        source->wanted |= subscribe_is_wanted(&peer->entries[i]) && !peer->entries[i].missing;
+    if (source->wanted || !source->subscription)
+        return;
+    publish_reset(peer, index);
+    unsubscribe(peer, index);
 }
 
 void resolve_again(struct peer *peer)
@@ -183,7 +196,7 @@ void resolve_again(struct peer *peer)
         if (entry->settings->origin != ORIGIN_GATT || entry->source == NO_SOURCE)
             continue;
         append(peer, i, entry->source);
-        peer->sources[entry->source].wanted |= entry->settings->subscribe && !entry->missing;
+        peer->sources[entry->source].wanted |= subscribe_is_wanted(entry) && !entry->missing;
     }
     for (uint32_t i = 0; i < peer->n_sources; i++) {
         struct source *source = &peer->sources[i];

@@ -308,6 +308,7 @@ void peer_resolve_result(struct peer *peer, const struct event *event)
     peer->mtu = event->resolved.mtu;
     resolve_sources(peer, event->resolved.characteristics, event->resolved.n_characteristics,
                     &outcome);
+    target_keep_tree(peer, event->resolved.characteristics, event->resolved.n_characteristics);
     if (outcome.missing && !outcome.ambiguous && may_clear_cache(peer)) {
         /* BlueZ may show a tree of long ago: forget it once and look again */
         peer->clear_cache = true;
@@ -395,28 +396,35 @@ static bool is_to_subscribe(const struct source *source)
     return source->handle && source->wanted && !source->subscribed;
 }
 
-/* the source that peer->configuring says */
-static void subscribe(struct peer *peer)
+void peer_ask_subscription(struct peer *peer, uint32_t index, struct action *action)
 {
     struct gateway *gateway = peer->gateway;
-    struct source *source = &peer->sources[peer->configuring];
+    struct source *source = &peer->sources[index];
 
     if (!source->subscription) {
         if (++gateway->subscription_ids == 0)
             gateway->subscription_ids = 1;
         source->subscription = gateway->subscription_ids;
     }
+    action->subscribe.handle = source->handle;
+    action->subscribe.subscription = source->subscription;
+    action->subscribe.source = index;
+    for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
+        if (subscribe_is_wanted(&peer->entries[i]))
+            action->subscribe.socket |= peer->entries[i].settings->notify == NOTIFY_SOCKET;
+}
+
+/* the source that peer->configuring says */
+static void subscribe(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
     struct action *action = actions_add(gateway->actions, ACTION_SUBSCRIBE);
+
     peer->wait_op = gateway_next_op(gateway);
     action->op = (struct op){peer->index, peer->generation, peer->wait_op};
     action->adapter = peer->adapter;
     action->device = peer->device;
-    action->subscribe.handle = source->handle;
-    action->subscribe.subscription = source->subscription;
-    action->subscribe.source = peer->configuring;
-    for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
-        if (peer->entries[i].settings->subscribe)
-            action->subscribe.socket |= peer->entries[i].settings->notify == NOTIFY_SOCKET;
+    peer_ask_subscription(peer, peer->configuring, action);
     peer->deadline_us = gateway_in(gateway, SUBSCRIBE_MS);
     gateway_arm(gateway, peer->deadline_us);
 }
@@ -467,7 +475,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         source->subscribed = true;
     } else if (result->status == BT_STATUS_NOT_SUPPORTED) {
         for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
-            if (peer->entries[i].settings->subscribe)
+            if (subscribe_is_wanted(&peer->entries[i]))
                 peer->entries[i].missing = "the peer offers no notifications for it";
         actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                     "%s offers neither notify nor indicate: it cannot be subscribed", id);

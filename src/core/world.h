@@ -222,6 +222,7 @@ struct entry {
     int64_t part_real_us;    /* when the last part of it came */
     struct rules *rules;     /* owned; NULL: each value is a message */
     uint64_t frames_dropped; /* as far as counted and said */
+    enum tri asked;          /* to be subscribed or not, while it runs; AUTO: as the file says */
     uint64_t values, malformed, writes;
     /* the last value, for who joins two halves later (merge, on change) */
 };
@@ -239,7 +240,7 @@ struct source {
     bool subscribed; /* confirmed on this link */
 };
 
-enum op_kind { OP_KIND_READ, OP_KIND_WRITE };
+enum op_kind { OP_KIND_READ, OP_KIND_WRITE, OP_KIND_SUBSCRIBE, OP_KIND_UNSUBSCRIBE };
 
 struct gatt_op {
     struct gatt_op *next;
@@ -251,7 +252,8 @@ struct gatt_op {
     bool publish_assumed;    /* a write that nothing reads back */
     enum tri wanted;         /* with response? AUTO: as the file says */
     bool response;           /* decided when it runs */
-    uint16_t flags;          /* of the characteristic when it ran */
+    struct bt_uuid uuid;     /* where entry is NO_ENTRY: what a request named */
+    uint16_t handle, flags;  /* of the characteristic when it ran */
     bool read_back;          /* of what was just written */
     uint64_t queue_us;       /* must have started by then; TIME_NEVER */
     bool waits_link;         /* ... because it waits for the link */
@@ -393,6 +395,8 @@ struct peer {
 
     struct entry *entries; /* owned */
     size_t n_entries;
+    struct gatt_characteristic *tree; /* owned; all of the link, if requests may name them */
+    size_t n_tree;
     struct source *sources; /* owned */
     size_t n_sources;       /* at least as many as entries */
     struct gatt_op *ops;    /* owned; waiting, first in first out */
@@ -703,6 +707,8 @@ void peer_remember(struct peer *peer, const struct bt_address *address);
 /* Subscribes to what the entry names, while configuring; step_subscribed() is told. False: there is
  * nothing to do. */
 bool peer_subscribe(struct peer *peer, uint32_t entry);
+/* what the source's subscription is asked for with; the operation is the caller's */
+void peer_ask_subscription(struct peer *peer, uint32_t source, struct action *action);
 void peer_configured(struct peer *peer); /* on_connect has been done */
 bool peer_wants_link(const struct peer *peer);
 /* only for peer.c, session.c and sighting.c */
@@ -818,6 +824,7 @@ struct resolve_outcome {
 void resolve_sources(struct peer *peer, const struct gatt_characteristic *characteristics, size_t n,
                      struct resolve_outcome *ret_outcome);
 /* the entries are others, and know their sources: who shares which, and what is subscribed */
+void resolve_want(struct peer *peer, uint32_t source); /* an entry's wish has changed */
 void resolve_again(struct peer *peer);
 void resolve_unsubscribe_all(struct peer *peer);
 
@@ -825,6 +832,13 @@ void resolve_unsubscribe_all(struct peer *peer);
 void ops_read(struct peer *peer, uint32_t entry, struct command *command_take);
 void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t length,
                enum tri response, struct command *command_take);
+/* any operation; NULL when out of memory, which ops_enqueue() then answers */
+struct gatt_op *ops_new(enum op_kind kind, uint32_t entry, const uint8_t *data, size_t length);
+void ops_enqueue(struct peer *peer, struct gatt_op *op_take, struct command *command_take);
+/* tells who waits for it that it came to nothing; it is in no list */
+void ops_fail(struct peer *peer, struct gatt_op *op, const char *code, uint8_t att,
+              const char *format, ...) PRINTF_LIKE(5, 6);
+void ops_cancel_subscribing(struct peer *peer, uint32_t entry, const char *message);
 /* for a step of sequence `number`; step_operation() is told, also at once */
 void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
               size_t length, uint32_t number);
@@ -836,6 +850,20 @@ void ops_result(struct peer *peer, const struct event *event);
 /* the peer's entries change: entries[i] is the new one of entry i, or NO_ENTRY */
 void ops_renew(struct peer *peer, const uint32_t *entries);
 void ops_timer(struct peer *peer);
+
+/* target.c */
+void target_keep_tree(struct peer *peer, const struct gatt_characteristic *list, size_t n);
+void target_forget_tree(struct peer *peer);
+const char *target_name(const struct peer *peer, const struct gatt_op *op);
+/* where it goes, and whether it can; false: it ends here, and who asked was told */
+bool target_check(struct peer *peer, struct gatt_op *op);
+
+/* subscribe.c */
+bool subscribe_is_wanted(const struct entry *entry); /* by the file, or by who asked since */
+void subscribe_ask(struct peer *peer, uint32_t entry, struct command *command_take);
+void subscribe_end(struct peer *peer, uint32_t entry, struct command *command_take);
+bool subscribe_check(struct peer *peer, struct gatt_op *op);     /* as target_check() */
+void subscribe_confirmed(struct peer *peer, struct gatt_op *op); /* BlueZ has confirmed it */
 
 /* sequence.c: the steps engine; its inside is in core/step.h */
 void step_configure(struct peer *peer);     /* begins on_connect */
@@ -894,6 +922,10 @@ void reply_send(struct gateway *gateway, const struct reply *reply, const char *
 /* access.c */
 /* the entry of that id, or NO_ENTRY; a message of another characteristic is none */
 uint32_t access_find(const struct peer *peer, const char *id);
+/* as payload_parse_set(); false: it cannot be, and who asked was told */
+bool access_parse(struct peer *peer, const struct schema *schema, const char *field,
+                  const void *payload, size_t length, struct payload_set *asked,
+                  struct command *command_take);
 /* a value in the payload's forms (see payload_parse_set()); `field` NULL: the whole */
 void access_write(struct peer *peer, uint32_t entry, const char *field, const void *payload,
                   size_t length, enum tri response, struct command *command_take);

@@ -316,6 +316,18 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
         snprintf(buf, size, "\"device\":\"d%zu\"%s}", device, more);
         return operation;
     }
+    if (sim_chance(sim, 8)) {
+        snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\"%s}", device, entry,
+                 times);
+        return sim->quiet || sim_chance(sim, 60) ? "subscribe" : "unsubscribe";
+    }
+    if (sim_chance(sim, 5)) {
+        char uuid[BT_UUID_TEXT_SIZE];
+        bt_uuid_format_short(&sim->settings.devices[device].characteristics[0].uuid, uuid);
+        snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"%s\"%s}", device, uuid,
+                 times);
+        return "read";
+    }
     if (sim_chance(sim, 40)) {
         snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\"%s}", device, entry,
                  times);
@@ -357,9 +369,25 @@ static void request(struct sim *sim)
     }
 }
 
+static void send_request(struct sim *sim, const char *topic, const char *payload)
+{
+    uint32_t index = new_command(sim);
+    struct event event = {.type = EVENT_MESSAGE,
+                          .message = {.topic = topic,
+                                      .payload = payload,
+                                      .length = strlen(payload),
+                                      .qos = 1,
+                                      .correlation = &index,
+                                      .correlation_length = sizeof(index)}};
+
+    sim_trace(sim, "command %u: %s %s", index, topic, payload);
+    sim_emit(sim, &event);
+}
+
+/* nobody is paused, and everything is subscribed that the file subscribes */
 static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
 {
-    char payload[64];
+    char payload[96];
 
     if (connection != sim->connection || sim->stopping)
         return;
@@ -367,17 +395,18 @@ static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
         sim_schedule(sim, S_TO_US(1), resume_all, connection, 0);
         return;
     }
-    for (size_t i = 0; i < sim->n_devices && !sim->failed; i++) {
-        uint32_t index = new_command(sim);
+    for (size_t i = 0; i < sim->n_devices; i++) {
+        const struct device_settings *settings = &sim->settings.devices[i];
         snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\"}", i);
-        struct event event = {.type = EVENT_MESSAGE,
-                              .message = {.topic = "g/bridge/gw/request/resume",
-                                          .payload = payload,
-                                          .length = strlen(payload),
-                                          .qos = 1,
-                                          .correlation = &index,
-                                          .correlation_length = sizeof(index)}};
-        sim_emit(sim, &event);
+        send_request(sim, "g/bridge/gw/request/resume", payload);
+        for (size_t e = 0; e < settings->n_characteristics && !sim->failed; e++) {
+            if (!settings->characteristics[e].subscribe ||
+                subscribe_is_wanted(&sim->gateway->peers[i]->entries[e]))
+                continue;
+            snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\",\"characteristic\":\"e%zu\"}",
+                     i, e);
+            send_request(sim, "g/bridge/gw/request/subscribe", payload);
+        }
     }
 }
 

@@ -189,7 +189,7 @@ static void check_online(struct sim *sim, size_t i)
     for (size_t c = 0; c < sim->devices[object->device].n_chars; c++) {
         struct bt_uuid uuid = bt_uuid_from_u16(sim->devices[object->device].chars[c].uuid);
         for (size_t e = 0; e < settings->n_characteristics && !object->changing; e++)
-            if (settings->characteristics[e].subscribe && !object->gatt[c].missing &&
+            if (subscribe_is_wanted(&peer->entries[e]) && !object->gatt[c].missing &&
                 !object->gatt[c].told && bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
                 sim_fail(sim, "d%zu is online, but e%zu is not subscribed", i, e);
     }

@@ -319,8 +319,10 @@ static void expect_read(struct sim *sim, const struct sim_call *call, uint32_t v
 
     if (!op || op->id != call->op.id || i == SIZE_MAX)
         return; /* nobody waits for it any more */
+    if (op->entry == NO_ENTRY)
+        return; /* by UUID: for the answer only */
     if (!(op->read_back && characteristic->notified == value &&
-          sim->settings.devices[i].characteristics[op->entry].subscribe))
+          subscribe_is_wanted(&peer->entries[op->entry])))
         sim_stream_expect_one(sim, (uint32_t)i, op->entry, value);
 }
 

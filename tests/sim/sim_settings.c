@@ -168,6 +168,7 @@ void sim_settings_make(struct sim *sim)
     settings->gateway.id = strdup("gw");
     settings->gateway.base_topic = strdup("g");
     settings->commands.allow = sim_chance(sim, 90) ? UINT32_MAX : OPERATIONS_DEFAULT_BITS;
+    settings->commands.allow_raw = sim_chance(sim, 50);
     settings->mqtt.buffer_messages = sim_spread(sim, 20, 20000);
     settings->mqtt.buffer_bytes = sim_spread(sim, 4096, 1 << 23);
     settings->bluetooth.connections = sim_chance(sim, 50) ? N_DEVICES_MAX : 1 + sim_below(sim, 7);

@@ -37,7 +37,7 @@ void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gat
     struct bt_uuid uuid = bt_uuid_from_u16(sim->devices[object->device].chars[gatt].uuid);
 
     for (size_t e = 0; e < settings->n_characteristics; e++)
-        if (settings->characteristics[e].subscribe &&
+        if (subscribe_is_wanted(&sim->gateway->peers[peer]->entries[e]) &&
             bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
             push(sim, &sim->peers[peer].streams[e], value, false);
 }
