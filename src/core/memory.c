@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define LEFTOVERS_MAX 16384
+#define BYTES_MAX     (1024 * 1024)
 
 enum leftover_state {
     LEFTOVER_STATE_WAITING, /* for the list to be out, or for the device to be ours: for ever */
@@ -180,7 +181,9 @@ bool memory_message(struct gateway *gateway, const struct event *event)
         !event->message.retained || !event->message.length)
         return true;
     gateway->memory.read = true;
-    root = json_loadb(event->message.payload, event->message.length, 0, NULL);
+    root = event->message.length <= BYTES_MAX
+               ? json_loadb(event->message.payload, event->message.length, 0, NULL)
+               : NULL;
     if (!root) {
         actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt",
                     "%s does not hold what this gateway wrote: what it published before is not "

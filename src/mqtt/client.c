@@ -16,9 +16,9 @@
 #include <sys/random.h>
 #include <systemd/sd-event.h>
 
-#define ITEMS_PER_TURN 64 /* then other sources get their turn */
-#define INBOX_MESSAGES 1000
-#define INBOX_BYTES    ((size_t)1024 * 1024)
+#define ITEMS_PER_TURN 64   /* then other sources get their turn */
+#define INBOX_MESSAGES 4096 /* at the start the links of all devices come at once */
+#define INBOX_BYTES    ((size_t)4 * 1024 * 1024)
 #define RENEW_CLOSE_MS 1000
 #define UP_FOR_GOOD_US MS_TO_US(10000)  /* after that the backoff begins anew */
 #define QUIET_US       MS_TO_US(600000) /* after that a rival with our id is forgotten */

@@ -20,7 +20,7 @@ struct connection;
 #define MQTT_CONNECT_TIMEOUT_S 20
 #define MQTT_WINDOW            20  /* ARCHITECTURE: more gains little, and brokers allow it */
 #define MQTT_WINDOW_QOS0       256 /* Paho's queue is unbounded: this bounds it */
-#define MQTT_MAX_PAYLOAD       (256 * 1024)
+#define MQTT_MAX_PAYLOAD       (1024 * 1024) /* the list of devices of before is read back */
 #define MQTT_MAX_PACKET        (MQTT_MAX_PAYLOAD + 128 * 1024) /* with topic and properties */
 
 /* What the broker publishes when we vanish. */

@@ -130,6 +130,27 @@ static void nonsense_is_survived(void **state)
     }
 }
 
+static void list_that_is_too_long_is_left_alone(void **state)
+{
+    static const char head[] = "{\"devices\":[{\"id\":\"old\",\"topics\":[\"g/old/x\"]}]}";
+    size_t length = 1024 * 1024;
+    char *text = malloc(length + 2);
+
+    for (size_t more = 0; more < 2; more++) { /* at the limit, and one past it */
+        struct world *world = begin(1, NULL);
+        world->deaf = true;
+        world_broker_up(world);
+        world->deaf = false;
+        memset(text, ' ', length + 1);
+        memcpy(text, head, sizeof(head) - 1);
+        text[length + more] = '\0';
+        world_message(world, DEVICES, text, true);
+        assert_int_equal(world->gateway->memory.n_leftovers, !more);
+        world_free(world);
+    }
+    free(text);
+}
+
 static void list_of_another_moment_is_not_the_memory(void **state)
 {
     struct world *world = begin(1, NULL);
@@ -265,6 +286,7 @@ int main(void)
         cmocka_unit_test(crash_while_clearing_forgets_nothing),
         cmocka_unit_test(topics_of_others_are_never_touched),
         cmocka_unit_test(nonsense_is_survived),
+        cmocka_unit_test(list_that_is_too_long_is_left_alone),
         cmocka_unit_test(list_of_another_moment_is_not_the_memory),
         cmocka_unit_test(peer_that_was_found_is_kept_across_restarts),
         cmocka_unit_test(link_of_a_remembered_peer_is_adopted),
