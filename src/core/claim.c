@@ -168,7 +168,12 @@ static void take(struct peer *peer)
     if (news) {
         if (!peer->bound && peer->settings->bind == BIND_MODE_STICKY && peer->claim.has_address)
             peer_remember(peer, &peer->claim.address);
-        if (!gateway->stopping) {
+        if (!gateway->stopping && peer->state == PEER_STATE_DISCONNECTING) {
+            peer->after.reason = REASON_CLAIMING; /* it was let go a moment ago */
+            peer_enter_state(peer, PEER_STATE_DISCONNECTING, REASON_CLAIMING,
+                             "this gateway has it again; its link goes down first");
+            contact_start(peer);
+        } else if (!gateway->stopping) {
             peer_start(peer);
             peer_reconsider(peer);
             if (peer->candidate.device) {
@@ -213,6 +218,8 @@ static void let_go(struct peer *peer)
     if (peer->speaks && router_unsubscribe(gateway, peer) < 0)
         gateway->counts.rejected++;
     peer->ours = peer->speaks = false;
+    if (peer->claim.state != CLAIM_STATE_CLAIMED)
+        peer->claim.state = CLAIM_STATE_ELSEWHERE; /* what is said meanwhile */
     peer_let_go(peer);
     for (size_t i = 0; i < peer->n_entries; i++)
         if (peer->entries[i].rules)

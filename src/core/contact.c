@@ -88,7 +88,7 @@ void contact_begin(struct peer *peer)
     const struct connection_settings *settings = &peer->settings->connection;
     struct gateway *gateway = peer->gateway;
 
-    if (hold_is_disabled(peer) || gateway->stopping || peer->leaving)
+    if (hold_is_disabled(peer) || gateway->stopping || peer->leaving || !peer->ours)
         return;
     hold_is_wanted(peer);
     if (held(peer) || peer->contact)

@@ -559,6 +559,7 @@ void peer_let_go(struct peer *peer)
     ops_cancel_all(peer, "cancelled", "another gateway has the device now");
     hold_cancel_all(peer, "cancelled", "another gateway has the device now");
     peer->contact = false;
+    peer->linger_us = peer->contact_limit_us = TIME_NEVER;
     peer->hold_us = peer->away_us = 0;
     switch (peer->state) {
     case PEER_STATE_CONNECTING:

@@ -30,14 +30,15 @@
 #include "core/gateway.h"
 #include "core/world.h"
 
-#define N_DEVICES_MAX 12
-#define N_CHARS_MAX   4
-#define N_ENTRIES_MAX 6
-#define N_RADIOS      2
-#define N_CALLS_MAX   256
-#define N_FLIGHT_MAX  512
-#define N_FILTERS_MAX 64
-#define NOBODY        (-1)
+#define N_DEVICES_MAX    12
+#define N_CHARS_MAX      4
+#define N_ENTRIES_MAX    6
+#define N_RADIOS         2
+#define N_CALLS_MAX      256
+#define N_FLIGHT_MAX     512
+#define N_FILTERS_MAX    64
+#define NOBODY           (-1)
+#define SIM_RIVAL_STATUS "g/bridge/attic/status"
 
 /* Each value that is read or written is a number that is used once, with one of these. */
 #define READ_MARK  0x80000000u
@@ -267,6 +268,7 @@ struct sim_peer {
     uint64_t retry_us;    /* as seen last */
     uint64_t idle_us;     /* since when it could be connected and is not; 0: no */
     uint64_t bring_up_us; /* since when it is between Connect and online; 0: not */
+    bool ours;            /* as seen last */
     bool availability_handed, availability; /* on this connection to the broker */
     char link[48];                          /* state/reason, as retained by the broker */
 
@@ -333,6 +335,7 @@ struct sim {
     bool bluez_up, bluez_told;
     const char *bluez_reason;
 
+    bool rival;             /* another gateway is online */
     bool broker_up, frozen; /* frozen: it acknowledges nothing */
     bool refusing;
     bool reordering; /* acknowledgements come in any order */
@@ -513,6 +516,7 @@ void sim_memory_check(struct sim *sim);
 /* sim_stream.c */
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
                        uint32_t value);
+void sim_stream_release(struct sim *sim, size_t peer); /* another gateway has it */
 void sim_stream_expect_optional(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value);
 void sim_stream_expect_one(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value);
 void sim_stream_handed(struct sim *sim, size_t peer, size_t entry, const struct action *action);

@@ -142,10 +142,12 @@ static void bridge(struct sim *sim, const char *last, const struct action *actio
     if (strcmp(last, "status") != 0)
         return;
     bool online = action->publish.length == 6;
+    if (!online && sim->rival) /* it is alive, and says so */
+        sim_echo(sim, SIM_RIVAL_STATUS, "online", 6);
     if (online && !sim->said_devices)
         sim_fail(sim, "`online` comes before the list of devices");
     for (size_t i = 0; online && i < sim->n_devices; i++)
-        if (!sim->peers[i].availability_handed)
+        if (sim->gateway->peers[i]->speaks && !sim->peers[i].availability_handed)
             sim_fail(sim, "`online` comes before the availability of d%zu", i);
     if (online && sim->stopping)
         sim_fail(sim, "`online` after the stop");

@@ -217,7 +217,8 @@ static bool says_the_truth(const struct sim *sim, size_t i)
     if (peer->state == PEER_STATE_BACKOFF) /* tells of the last failure */
         return peer->retry_us + SLACK_US > sim->now.mono_us;
     switch ((int)peer->reason) {
-    case REASON_CLAIMING: return !peer->ours;
+    case REASON_CLAIMING: return !peer->ours || peer->state == PEER_STATE_DISCONNECTING;
+    case REASON_HELD_ELSEWHERE: return !peer->ours;
     case REASON_STARTING: return !sim->bluez_told;
     case REASON_DISABLED: return !sim->settings.devices[i].enabled;
     case REASON_NO_BUS:
@@ -424,6 +425,9 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
     const struct peer *peer = sim->gateway->peers[i];
     struct sim_peer *seen = &sim->peers[i];
 
+    if (seen->ours && !peer->ours)
+        sim_stream_release(sim, i);
+    seen->ours = peer->ours;
     if (peer->state != seen->state || peer->reason != seen->reason) {
         seen->untrue_us = seen->idle_us = 0;
         if (peer->state == PEER_STATE_BACKOFF && seen->state != PEER_STATE_BACKOFF &&
@@ -462,7 +466,7 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
 /* between contacts, and waits to hear its peer */
 static bool listens(const struct sim *sim, size_t i)
 {
-    return sim->settings.devices[i].enabled &&
+    return sim->settings.devices[i].enabled && sim->gateway->peers[i]->ours &&
            sim->settings.devices[i].connection.mode == CONNECTION_MODE_WHEN_SEEN &&
            sim->gateway->peers[i]->state == PEER_STATE_IDLE;
 }

@@ -56,7 +56,7 @@ bool sim_contact_wants_link(const struct sim *sim, size_t i)
 {
     const struct peer *peer = sim->gateway->peers[i];
 
-    return sim->settings.devices[i].enabled && !peer->pause_us &&
+    return sim->settings.devices[i].enabled && peer->ours && !peer->pause_us &&
            ((sim_contact_held(sim, i) && !peer->away_us) || peer->contact || hold_is_asked(peer));
 }
 
@@ -103,7 +103,7 @@ static void check_begin(struct sim *sim, size_t i, const struct event *event)
     const struct sim_peer *seen = &sim->peers[i];
     bool idle = peer->state == PEER_STATE_IDLE;
 
-    if (sim->stopping || !sim->settings.devices[i].enabled || peer->pause_us)
+    if (sim->stopping || !sim->settings.devices[i].enabled || !peer->ours || peer->pause_us)
         return;
     if (connection->mode == CONNECTION_MODE_EVERY && !peer->contact &&
         peer->contact_due_us < sim->now.mono_us - SLACK_US)

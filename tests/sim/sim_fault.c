@@ -4,6 +4,9 @@
  */
 #include "sim.h"
 
+#include <stdio.h>
+#include <string.h>
+
 typedef void (*fault_fn)(struct sim *sim);
 
 static struct sim_object *some_linked(struct sim *sim)
@@ -276,6 +279,45 @@ static void freeze_broker(struct sim *sim)
                  sim->totals.phases);
 }
 
+/* Another gateway with the same file comes, claims some of the devices, and goes. */
+static void say(struct sim *sim, const char *topic, const char *payload)
+{
+    sim_retain(sim, topic, payload, strlen(payload));
+    sim_echo(sim, topic, payload, strlen(payload));
+}
+
+static void end_rival(struct sim *sim)
+{
+    if (!sim->rival)
+        return;
+    sim_trace(sim, "the other gateway goes");
+    sim->rival = false;
+    say(sim, SIM_RIVAL_STATUS, "offline");
+}
+
+static void rival_goes(struct sim *sim, uint64_t a, uint64_t phase)
+{
+    if (!is_over(sim, phase))
+        end_rival(sim);
+}
+
+static void rival(struct sim *sim)
+{
+    char topic[48];
+
+    if (!sim->rival) {
+        sim_trace(sim, "another gateway comes");
+        sim->rival = true;
+        say(sim, SIM_RIVAL_STATUS, "online");
+        sim_schedule(sim, some_while(sim), rival_goes, 0, sim->totals.phases);
+    }
+    for (size_t i = 0; i < sim->n_devices; i++)
+        if (sim_chance(sim, 50)) {
+            snprintf(topic, sizeof(topic), "g/d%zu/status/link", i);
+            say(sim, topic, "{\"gateway\":\"attic\"}");
+        }
+}
+
 static void refuse(struct sim *sim)
 {
     sim->refusing = !sim->refusing;
@@ -314,6 +356,7 @@ static const fault_fn faults[] = {
     remove_device,
     mute,
     sim_reload,
+    rival,
 };
 
 static void fault(struct sim *sim, uint64_t phase, uint64_t b)
@@ -411,6 +454,7 @@ void sim_heal(struct sim *sim)
         sim_bluez_up(sim);
     heal_radios(sim);
     end_foreign_links(sim);
+    end_rival(sim);
     sim->refusing = false;
     sim->ack_us = 4000;
     sim_broker_thaw(sim);

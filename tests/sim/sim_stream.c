@@ -39,12 +39,22 @@ void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gat
     for (size_t e = 0; e < settings->n_characteristics; e++)
         if (subscribe_is_wanted(&sim->gateway->peers[peer]->entries[e]) &&
             bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
-            push(sim, &sim->peers[peer].streams[e], value, false);
+            push(sim, &sim->peers[peer].streams[e], value, !sim->gateway->peers[peer]->ours);
+}
+
+void sim_stream_release(struct sim *sim, size_t peer)
+{
+    for (size_t e = 0; e < N_ENTRIES_MAX; e++) {
+        struct sim_stream *stream = &sim->peers[peer].streams[e];
+        for (size_t i = stream->head; i < stream->n; i++)
+            stream->items[i].optional = true;
+        stream->published = false; /* what the broker has is the other one's business */
+    }
 }
 
 void sim_stream_expect_one(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value)
 {
-    push(sim, &sim->peers[peer].streams[entry], value, false);
+    push(sim, &sim->peers[peer].streams[entry], value, !sim->gateway->peers[peer]->ours);
 }
 
 void sim_stream_expect_optional(struct sim *sim, uint32_t peer, uint32_t entry, uint32_t value)

@@ -230,6 +230,28 @@ static void device_that_another_gateway_claims_is_let_go(void **state)
     world_free(world);
 }
 
+static void device_that_comes_back_while_its_link_goes_down_waits_for_that(void **state)
+{
+    struct world *world = begin_free();
+
+    start(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    world_message(world, ATTIC, "online", false);
+    world_message(world, LINK, ATTICS, false);
+    const struct action disconnect = *world_expect(world, ACTION_DISCONNECT);
+    world_message(world, ATTIC, "offline", false);
+    world_advance(world, GRACE_MS + STANDS_MS);
+    assert_true(world->gateway->peers[0]->ours);
+    assert_int_equal(world->gateway->peers[0]->state, PEER_STATE_DISCONNECTING);
+    assert_non_null(strstr(world_retained(world, LINK), "its link goes down first"));
+    world_answer(world, &disconnect, BT_STATUS_OK);
+    world_clear(world);
+    world_link(world, 100, false);
+    bring_up(world);
+    world_free(world);
+}
+
 /* ---- without the broker ---- */
 
 static void without_a_broker_the_gateway_goes_on_alone(void **state)
@@ -408,6 +430,7 @@ int main(void)
         cmocka_unit_test(gateway_that_says_nothing_live_is_not_believed),
         cmocka_unit_test(newcomer_hears_that_this_gateway_lives),
         cmocka_unit_test(device_that_another_gateway_claims_is_let_go),
+        cmocka_unit_test(device_that_comes_back_while_its_link_goes_down_waits_for_that),
         cmocka_unit_test(without_a_broker_the_gateway_goes_on_alone),
         cmocka_unit_test(what_another_gateway_has_when_the_broker_comes_is_let_go),
         cmocka_unit_test(values_wait_until_the_claim_has_come_back),
