@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include "config/load.h"
+#include "core/sig.h"
 #include "util/strbuf.h"
 #include "util/time.h"
 #include <getopt.h>
@@ -96,7 +97,9 @@ static void put_condition(struct strbuf *out, const struct field_when *when)
     if (!when->field)
         return;
     strbuf_printf(out, "%sif ", out->length ? ", " : "");
-    if (when->has_bit)
+    if (when->has_mask)
+        strbuf_printf(out, "%s say so", when->field);
+    else if (when->has_bit)
         strbuf_printf(out, "bit %u of %s is %s", when->bit, when->field,
                       when->value ? "set" : "not set");
     else if (when->equals_name)
@@ -220,7 +223,11 @@ static void print_source(struct strbuf *out, const struct characteristic_setting
     strbuf_puts(out, "    from        ");
     if (characteristic->has_uuid) {
         bt_uuid_format_short(&characteristic->uuid, uuid);
-        strbuf_printf(out, "characteristic %s%s", uuid, characteristic->handle ? ", " : "");
+        const char *name = sig_name(bt_uuid_to_u16(&characteristic->uuid));
+        strbuf_printf(out, "characteristic %s", uuid);
+        if (name)
+            strbuf_printf(out, " (%s)", name);
+        strbuf_puts(out, characteristic->handle ? ", " : "");
     }
     if (characteristic->handle)
         strbuf_printf(out, "handle 0x%04x", characteristic->handle);

@@ -2,6 +2,7 @@
 #include "config/parts.h"
 #include "config/readers.h"
 #include "config/suggest.h"
+#include "core/sig.h"
 #include <string.h>
 
 static const struct {
@@ -125,6 +126,20 @@ static void check_publish(struct reader *reader, const struct yaml_node *publish
     characteristic->publish.on_change |= deadband && characteristic->kind == KIND_STATE;
 }
 
+/* What a UUID of the Bluetooth SIG means needs no fields; bytes as they are can be had all the
+ * same. */
+static void read_sig_format(struct reader *reader, const struct yaml_node *node,
+                            struct characteristic_settings *characteristic)
+{
+    uint16_t uuid = characteristic->has_uuid ? bt_uuid_to_u16(&characteristic->uuid) : 0;
+
+    if (!uuid || characteristic->payload == PAYLOAD_RAW || characteristic->payload == PAYLOAD_HEX ||
+        yaml_node_get(node, "frame") || yaml_node_get(node, "messages"))
+        return;
+    if (sig_schema_new(uuid, &characteristic->schema) == -ENOMEM)
+        reader->failed = true;
+}
+
 void read_value_keys(struct reader *reader, const struct yaml_node *name,
                      const struct yaml_node *node, const struct yaml_node *parent,
                      struct characteristic_settings *characteristic)
@@ -137,6 +152,8 @@ void read_value_keys(struct reader *reader, const struct yaml_node *name,
         characteristic->schema =
             read_fields(reader, fields, is_word_from(node, parent, "endian", "big"),
                         is_word_from(node, parent, "extra", "error"));
+    else if (!fields && !parent)
+        read_sig_format(reader, node, characteristic);
     check_payload(reader, get_from(node, parent, "payload"), characteristic);
     check_publish(reader, get_from(node, parent, "publish"), characteristic);
     if (!get_from(node, parent, "retain"))

@@ -58,6 +58,7 @@ struct field_when {
     bool has_equals;
     int64_t equals;
     char *equals_name; /* owned; instead of `equals`: a name of its enum */
+    bool has_mask;     /* instead of all of those: mask and value are given */
     /* what schema_new_take() works out: the field's raw value & mask == value */
     size_t index;
     uint64_t mask, value;

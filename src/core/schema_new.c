@@ -231,7 +231,7 @@ static int check_when(struct field_spec *specs, size_t i, struct schema_error *e
     struct field_spec *other = &specs[when->index];
     if ((!is_integer(other) && other->type != FIELD_TYPE_BOOL) || other->compute)
         return say(error, "when: '%s' is no integer and no bool that could decide", other->name);
-    if (!when->has_bit && !when->has_equals)
+    if (!when->has_bit && !when->has_equals && !when->has_mask)
         return say(error, "when: needs 'bit' or 'equals'");
     if (when->has_bit) {
         if (when->bit >= bits_of(other))
@@ -240,7 +240,7 @@ static int check_when(struct field_spec *specs, size_t i, struct schema_error *e
             return say(error, "when: a bit equals 0 or 1");
         when->mask = UINT64_C(1) << when->bit;
         when->value = when->has_equals && !when->equals ? 0 : when->mask;
-    } else {
+    } else if (!when->has_mask) {
         int r = check_equals(other, when, error);
         if (r < 0)
             return r;

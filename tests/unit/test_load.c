@@ -204,7 +204,7 @@ static void the_samples_load_without_a_word(void **state)
 
 static void what_is_not_given_has_its_documented_default(void **state)
 {
-    struct loaded l = load_good(DEVICE "      b: {uuid: 0x2A19, subscribe: true}\n");
+    struct loaded l = load_good(DEVICE "      b: {uuid: 0xFFE1, subscribe: true}\n");
     const struct settings *s = l.settings;
     const struct device_settings *d = &s->devices[0];
     const struct characteristic_settings *c = &d->characteristics[0];
@@ -243,6 +243,23 @@ static void what_is_not_given_has_its_documented_default(void **state)
     assert_int_equal(c->response, TRI_AUTO);
     assert_int_equal(c->payload, PAYLOAD_JSON);
     assert_null(c->schema);
+    done(&l);
+}
+
+static void formats_of_the_bluetooth_sig_need_no_fields(void **state)
+{
+    struct loaded l =
+        load_good(DEVICE "      a: {uuid: 0x2A37, subscribe: true}\n"
+                         "      b: {uuid: 0x2A37, subscribe: true, payload: hex}\n"
+                         "      c: {uuid: 0x2A37, subscribe: true, fields: {x: {type: uint8}}}\n"
+                         "      d: {uuid: 00002a19-0000-1000-8000-00805f9b34fb, payload: value,\n"
+                         "          subscribe: true}\n");
+    const struct characteristic_settings *c = l.settings->devices[0].characteristics;
+
+    assert_true(schema_find(c[0].schema, "heart_rate_measurement_value") != SIZE_MAX);
+    assert_null(c[1].schema);
+    assert_int_equal(c[2].schema->n_fields, 1);
+    assert_string_equal(c[3].schema->fields[0].unit, "%");
     done(&l);
 }
 
@@ -857,6 +874,7 @@ int main(void)
         cmocka_unit_test(dubious_files_load_with_a_warning),
         cmocka_unit_test(the_samples_load_without_a_word),
         cmocka_unit_test(what_is_not_given_has_its_documented_default),
+        cmocka_unit_test(formats_of_the_bluetooth_sig_need_no_fields),
         cmocka_unit_test(the_default_of_allow_is_as_it_is_shown),
         cmocka_unit_test(what_is_given_arrives),
         cmocka_unit_test(fields_are_compiled_in_their_order),
