@@ -528,8 +528,13 @@ static void print_bluetooth(struct strbuf *out, const struct bluetooth_settings 
         strbuf_puts(out, i ? ", " : "");
         print_adapter(out, &settings->adapters[i]);
     }
-    strbuf_printf(out, "; at most %" PRIu64 " connections%s\n", settings->connections,
-                  settings->n_adapters > 1 ? " each" : "");
+    strbuf_printf(out, "; at most %" PRIu64 " connections%s%s\n", settings->connections,
+                  settings->n_adapters > 1 ? " each" : "",
+                  settings->reset == RESET_POLICY_NEVER ? ""
+                  : settings->reset == RESET_POLICY_ALWAYS
+                      ? "; switched off and on when it hangs"
+                      : "; switched off and on when it hangs and "
+                        "nobody else has connections there");
 }
 
 static void print_settings(struct strbuf *out, const char *file, const struct settings *settings)

@@ -133,6 +133,25 @@ static void a_warning_does_not_make_a_file_invalid(void **state)
     close(fd);
 }
 
+static void adapters_are_shown(void **state)
+{
+    char path[64];
+    int fd = file_of("mqtt: {url: mqtt://b}\ngateway: {id: g}\n"
+                     "bluetooth: {adapters: [hci1, 'aa:bb:cc:dd:ee:ff'], connections: 3, "
+                     "reset: when_alone}\n"
+                     "devices: {d: {match: {name: A}, adapter: hci1}}\n",
+                     path, sizeof(path));
+    struct result *result = RUN("check", "-c", path);
+
+    assert_int_equal(result->status, CLI_OK);
+    assert_non_null(strstr(result->out, "\nadapters      hci1, AA:BB:CC:DD:EE:FF; at most 3 "
+                                        "connections each; switched off and on when it hangs and "
+                                        "nobody else has connections there\n"));
+    assert_non_null(strstr(result->out, "\n  adapter       hci1 only\n"));
+    free(result);
+    close(fd);
+}
+
 static void secrets_are_not_shown(void **state)
 {
     char path[64];
@@ -185,6 +204,7 @@ int main(void)
         cmocka_unit_test(a_valid_file_is_shown_as_topics_and_fields),
         cmocka_unit_test(an_invalid_file_is_told_on_stderr_and_by_the_status),
         cmocka_unit_test(a_warning_does_not_make_a_file_invalid),
+        cmocka_unit_test(adapters_are_shown),
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(names_cannot_drive_the_terminal),
         cmocka_unit_test(wrong_usage_is_said),
