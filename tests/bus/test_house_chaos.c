@@ -21,6 +21,7 @@
 #define HEAL_MINUTES 12 /* the slowest retry is after 5, and one may just have begun */
 
 static const char world[] =
+    "experimental: true\n"
     "timing: { connect: 2ms, resolve: 2ms, disconnect: 2ms, connect_timeout: 100ms,\n"
     "          temporary: 150ms }\n"
     "adapters:\n"
@@ -32,6 +33,14 @@ static const char world[] =
             "    interval: 20ms\n"
             "    services: [{ uuid: 0xFA00, characteristics: [{ id: stream, uuid: 0xFA01,\n"
             "      properties: [read, notify], value: '00000000' }] }]\n";
+
+/* by the seed: each way of listening, and with and without the strongest means */
+static const char *const bluetooth[] = {
+    "",
+    "bluetooth: { scan: passive }\n",
+    "bluetooth: { reset: always }\n",
+    "bluetooth: { scan: passive, reset: when_alone }\n",
+};
 
 static const char config[] = "devices:\n" HOUSE_DEVICE_LAMP HOUSE_DEVICE(
     "meter", "name: meter",
@@ -251,7 +260,9 @@ static void assert_everything_works(struct chaos *chaos)
 
 static void play(uint64_t seed)
 {
-    struct chaos chaos = {.house = house_new(world, config),
+    char full[2048];
+    snprintf(full, sizeof(full), "%s%s", bluetooth[seed % ARRAY_SIZE(bluetooth)], config);
+    struct chaos chaos = {.house = house_new(world, full),
                           .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
                           .log = getenv("HOUSE_LOG") != NULL};
     unsigned descriptors = house_descriptors();
