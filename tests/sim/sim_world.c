@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SLOW_RECOVERY_US (SIM_RECOVERY_US + MS_TO_US(SLOWEST_RETRY_MS))
+#define TODAY_US         1700000000000000 /* 2023-11-14 */
 #define STOP_US          S_TO_US(2)
 #define NEAR_US          S_TO_US(5)
 
@@ -252,6 +253,13 @@ static void stop(struct sim *sim, uint64_t a, uint64_t b)
     sim_emit(sim, &event);
 }
 
+/* A machine without a clock of its own is told the time when it has a network. */
+static void tell_time(struct sim *sim, uint64_t a, uint64_t b)
+{
+    sim_trace(sim, "---- the clock is set");
+    sim->now.real_us = TODAY_US + (int64_t)sim->now.mono_us;
+}
+
 static void start(struct sim *sim)
 {
     struct gateway_options options = {
@@ -259,7 +267,8 @@ static void start(struct sim *sim)
     struct event event = {.type = EVENT_START};
 
     sim->random = sim->options.seed * 0x2545f4914f6cdd1dULL;
-    sim->now = (struct now){.mono_us = S_TO_US(1), .real_us = 1700000000000000};
+    bool has_clock = sim->options.seed % 4;
+    sim->now = (struct now){.mono_us = S_TO_US(1), .real_us = has_clock ? TODAY_US : 0};
     sim->start_us = sim->now.mono_us;
     sim->end_us = sim->start_us + sim->options.length_us;
     sim->timer_due = sim->timer_us = TIME_NEVER;
@@ -269,6 +278,8 @@ static void start(struct sim *sim)
     if (gateway_new(&options, &sim->gateway) < 0)
         abort();
     sim_emit(sim, &event);
+    if (!has_clock)
+        sim_schedule(sim, S_TO_US(1 + sim->options.seed % 600), tell_time, 0, 0);
     sim_fault_start(sim);
     begin_phase(sim, 0, 0);
     sim_schedule(sim, sim->options.length_us, stop, 0, 0);
