@@ -264,11 +264,12 @@ struct sim_peer {
     uint64_t state_us;  /* since when it is in this state */
     uint64_t reason_us; /* ... for this reason */
     uint32_t generation;
-    uint64_t untrue_us;   /* since when its reason is not true; 0: it is */
-    uint64_t retry_us;    /* as seen last */
-    uint64_t idle_us;     /* since when it could be connected and is not; 0: no */
-    uint64_t bring_up_us; /* since when it is between Connect and online; 0: not */
-    bool ours;            /* as seen last */
+    uint64_t untrue_us;        /* since when its reason is not true; 0: it is */
+    uint64_t retry_us;         /* as seen last */
+    uint64_t backoff_heard_us; /* when it was heard first in this backoff; 0: not */
+    uint64_t idle_us;          /* since when it could be connected and is not; 0: no */
+    uint64_t bring_up_us;      /* since when it is between Connect and online; 0: not */
+    bool ours;                 /* as seen last */
     bool availability_handed, availability; /* on this connection to the broker */
     char link[48];                          /* state/reason, as retained by the broker */
 
@@ -451,6 +452,7 @@ void sim_gatt_notify(struct sim *sim, struct sim_object *object, int gatt, unsig
 void sim_gatt_lost(struct sim *sim, struct sim_object *object, int gatt);
 void sim_gatt_remove(struct sim *sim, struct sim_object *object, int gatt);
 void sim_gatt_change(struct sim *sim, struct sim_object *object, bool shift);
+void sim_gatt_late_value(struct sim *sim, const struct sim_object *object);
 void sim_gatt_mute(struct sim *sim, struct sim_object *object); /* it forgets to notify */
 
 /* sim_broker.c */

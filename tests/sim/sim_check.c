@@ -420,6 +420,36 @@ static void check_steps(struct sim *sim, size_t i)
             sim_fail(sim, "d%zu/e%zu is to be read, and is not", i, e);
 }
 
+/* Who is heard is tried again soon, unless it refused us. */
+static void check_heard(struct sim *sim, size_t i)
+{
+    const struct peer *peer = sim->gateway->peers[i];
+    struct sim_peer *seen = &sim->peers[i];
+
+    if (peer->state != PEER_STATE_BACKOFF || peer->retry_slow || seen->state != PEER_STATE_BACKOFF)
+        seen->backoff_heard_us = 0;
+    else if (!seen->backoff_heard_us && peer->heard_us == sim->now.mono_us)
+        seen->backoff_heard_us = sim->now.mono_us;
+    else if (seen->backoff_heard_us &&
+             sim->now.mono_us - seen->backoff_heard_us >
+                 MS_TO_US(ADVERT_RETRY_MS + 2 * ADVERT_SHORTCUT_MS) + SLACK_US)
+        sim_fail(sim, "d%zu is heard, and waits for %.1f s still", i,
+                 (double)(peer->retry_us - sim->now.mono_us) / 1e6);
+}
+
+/* A link that was good for long makes up for the failures before it. */
+static void check_forgiven(struct sim *sim, size_t i)
+{
+    const struct peer *peer = sim->gateway->peers[i];
+    const struct sim_peer *seen = &sim->peers[i];
+
+    if (seen->state == PEER_STATE_ONLINE && peer->state != PEER_STATE_ONLINE &&
+        peer->state != PEER_STATE_BACKOFF && peer->reason == REASON_LINK_LOST && peer->failures &&
+        sim->now.mono_us - seen->state_us > MS_TO_US(STABLE_MS))
+        sim_fail(sim, "d%zu was online for %.0f s, and %u failures are still held against it", i,
+                 (double)(sim->now.mono_us - seen->state_us) / 1e6, peer->failures);
+}
+
 static void check_peer(struct sim *sim, size_t i, const struct event *event)
 {
     const struct peer *peer = sim->gateway->peers[i];
@@ -428,6 +458,8 @@ static void check_peer(struct sim *sim, size_t i, const struct event *event)
     if (seen->ours && !peer->ours)
         sim_stream_release(sim, i);
     seen->ours = peer->ours;
+    check_forgiven(sim, i);
+    check_heard(sim, i);
     if (peer->state != seen->state || peer->reason != seen->reason) {
         seen->untrue_us = seen->idle_us = 0;
         if (peer->state == PEER_STATE_BACKOFF && seen->state != PEER_STATE_BACKOFF &&

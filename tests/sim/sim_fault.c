@@ -125,6 +125,14 @@ static void burst(struct sim *sim)
                         1 + sim_below(sim, 200));
 }
 
+static void late_value(struct sim *sim)
+{
+    const struct sim_object *object = some_linked(sim);
+
+    if (object)
+        sim_gatt_late_value(sim, object);
+}
+
 /* It goes on without notifying, and nobody says so. */
 static void mute(struct sim *sim)
 {
@@ -357,6 +365,7 @@ static const fault_fn faults[] = {
     mute,
     sim_reload,
     rival,
+    late_value,
 };
 
 static void fault(struct sim *sim, uint64_t phase, uint64_t b)

@@ -61,6 +61,30 @@ void sim_gatt_notify(struct sim *sim, struct sim_object *object, int c, unsigned
     }
 }
 
+/* A late word about a subscription that is no more: nobody may take it for the present one's. */
+void sim_gatt_late_value(struct sim *sim, const struct sim_object *object)
+{
+    static const uint8_t bytes[] = {0xff, 0xff, 0xff, 0x1f};
+
+    for (size_t c = 0; c < N_CHARS_MAX; c++) {
+        const struct sim_gatt *gatt = &object->gatt[c];
+        struct event event = {.type = EVENT_VALUE,
+                              .adapter = sim->radios[object->radio].id,
+                              .device = object->id,
+                              .value = {.subscription = gatt->subscription - 1,
+                                        .peer = gatt->peer,
+                                        .source = gatt->source,
+                                        .data = bytes,
+                                        .length = sizeof(bytes)}};
+        if (!gatt->active)
+            continue;
+        sim_trace(sim, "d%d: a late value of subscription %u", object->device,
+                  gatt->subscription - 1);
+        sim_emit(sim, &event);
+        return;
+    }
+}
+
 static void tick(struct sim *sim, uint64_t link, uint64_t c)
 {
     struct sim_object *object = sim_object_of_link(sim, link);
