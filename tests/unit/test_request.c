@@ -171,6 +171,78 @@ static void the_id_comes_back_as_it_was(void **state)
     world_free(world);
 }
 
+/* `blink` writes 07 to the lamp */
+static struct world *begin_with_command(void)
+{
+    struct world *world = begin();
+    struct device_settings *device = &world->settings.devices[0];
+    struct step_settings *step = calloc(1, sizeof(*step));
+
+    step->kind = STEP_KIND_WRITE;
+    step->characteristic = 1;
+    step->data = calloc(1, 1);
+    step->data[0] = 7;
+    step->length = 1;
+    device->commands = calloc(1, sizeof(*device->commands));
+    device->n_commands = 1;
+    device->commands[0].id = strdup("blink");
+    device->commands[0].cancels = 1;
+    device->commands[0].sequence =
+        (struct sequence_settings){.timeout_ms = 30000, .steps = step, .n_steps = 1};
+    return world;
+}
+
+static void command_runs_a_named_command_and_answers_how_it_ended(void **state)
+{
+    struct world *world = begin_with_command();
+
+    start(world);
+    world_online(world, 0);
+    world_clear(world);
+    ask(world, "command", "{\"id\":1,\"device\":\"d0\",\"command\":\"blink\"}");
+    assert_int_equal(world_expect(world, ACTION_WRITE)->write.data[0], 7);
+    assert_int_equal(count_answers(world, "command"), 0);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    expect_part(world, "command", "{\"id\":1,\"status\":\"ok\"");
+    world_clear(world);
+    ask(world, "command",
+        "{\"device\":\"d0\",\"command\":\"blink\",\"parameters\":{},\"timeout\":\"2s\"}");
+    world_advance(world, 2100);
+    expect_code(world, "command", "timeout");
+    world_clear(world);
+    ask(world, "command", "{\"device\":\"d0\",\"command\":\"blink\",\"parameters\":{\"x\":1}}");
+    expect_code(world, "command", "bad_request");
+    world_free(world);
+}
+
+static void a_command_that_waits_for_the_link_is_bounded_too(void **state)
+{
+    struct world *world = begin_with_command();
+
+    start(world);
+    ask(world, "command", "{\"device\":\"d0\",\"command\":\"blink\",\"queue_timeout\":\"3s\"}");
+    world_advance(world, 2900);
+    assert_int_equal(count_answers(world, "command"), 0);
+    world_advance(world, 200);
+    expect_code(world, "command", "not_connected");
+    world_free(world);
+}
+
+static void what_cannot_be_read_or_is_too_long_says_so(void **state)
+{
+    struct world *world = begin_online();
+    char payload[1200] = "{\"device\":\"d0\",\"characteristic\":\"lamp\",\"raw\":\"";
+
+    memset(payload + strlen(payload), '0', 2 * 513);
+    strcat(payload, "\"}");
+    ask(world, "write", payload);
+    expect_code(world, "write", "value_too_long");
+    world->gateway->peers[0]->sources[1].flags &= ~(unsigned)GATT_FLAG_READ;
+    ask(world, "read", "{\"device\":\"d0\",\"characteristic\":\"lamp\"}");
+    expect_code(world, "read", "write_only");
+    world_free(world);
+}
+
 static void log_level_is_an_action(void **state)
 {
     struct world *world = begin_online();
@@ -747,6 +819,9 @@ int main(void)
         cmocka_unit_test(write_takes_a_value_or_raw_bytes),
         cmocka_unit_test(response_says_how_a_write_is_made),
         cmocka_unit_test(the_id_comes_back_as_it_was),
+        cmocka_unit_test(command_runs_a_named_command_and_answers_how_it_ended),
+        cmocka_unit_test(a_command_that_waits_for_the_link_is_bounded_too),
+        cmocka_unit_test(what_cannot_be_read_or_is_too_long_says_so),
         cmocka_unit_test(log_level_is_an_action),
         cmocka_unit_test(what_is_wrong_is_answered_with_its_code),
         cmocka_unit_test(an_unknown_operation_is_answered_on_its_own_topic),
