@@ -48,6 +48,7 @@ def is_broker_told(line, *words):
                                            pytest.param(5, signal.SIGKILL, marks=variant)])
 def test_a_broker_restarted_without_its_memory_gets_all_of_it_again(house, protocol, end):
     live = Live(house, protocol=protocol)
+    live.recorder.wait(LEVEL, lambda m: m.json["value"] == 42, timeout=5 * SLACK)  # on_connect
     live.simulator.ask(f"notify {METER} level 1 10")  # and then never again
     before = live.recorder.wait(LEVEL, lambda m: m.json["value"] == 1, timeout=5 * SLACK)
     live.broker.process.end(end)
@@ -68,6 +69,7 @@ def test_a_broker_restarted_without_its_memory_gets_all_of_it_again(house, proto
 @pytest.mark.parametrize("protocol", [pytest.param("3.1.1", marks=variant), 5])
 def test_a_broker_that_remembers_gets_no_value_twice(house, protocol):
     live = Live(house, protocol=protocol)
+    live.recorder.wait(LEVEL, lambda m: m.json["value"] == 42, timeout=5 * SLACK)  # on_connect
     live.simulator.ask(f"notify {METER} level 1 10")
     live.recorder.wait(LEVEL, lambda m: m.json["value"] == 1, timeout=5 * SLACK)
     live.works(0, 5 * SLACK)  # by then the value has long been acknowledged
