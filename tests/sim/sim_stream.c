@@ -30,16 +30,31 @@ static void push(const struct sim *sim, struct sim_stream *stream, uint32_t valu
                                                       .order = ++stream->order};
 }
 
+/* this very value may be what lets it be subscribed, and then be its first */
+static bool waits_to_subscribe(const struct peer *peer, uint32_t entry)
+{
+    for (const struct gatt_op *op = peer->ops; op; op = op->next)
+        if (op->kind == OP_KIND_SUBSCRIBE && op->entry == entry)
+            return true;
+    return false;
+}
+
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
                        uint32_t value)
 {
     const struct device_settings *settings = &sim->settings.devices[peer];
     struct bt_uuid uuid = bt_uuid_from_u16(sim->devices[object->device].chars[gatt].uuid);
 
-    for (size_t e = 0; e < settings->n_characteristics; e++)
-        if (subscribe_is_wanted(&sim->gateway->peers[peer]->entries[e]) &&
-            bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
-            push(sim, &sim->peers[peer].streams[e], value, !sim->gateway->peers[peer]->ours);
+    const struct peer *of = sim->gateway->peers[peer];
+
+    for (uint32_t e = 0; e < settings->n_characteristics; e++) {
+        if (!bt_uuid_equal(&settings->characteristics[e].uuid, &uuid))
+            continue;
+        if (subscribe_is_wanted(&of->entries[e]))
+            push(sim, &sim->peers[peer].streams[e], value, !of->ours);
+        else if (waits_to_subscribe(of, e))
+            push(sim, &sim->peers[peer].streams[e], value, true);
+    }
 }
 
 void sim_stream_release(struct sim *sim, size_t peer)
