@@ -85,10 +85,16 @@ static void put_message(struct peer *peer, struct entry *entry, const struct val
 
 /* ---- publish rules ---- */
 
+/* A value that is held back comes whoever hears it; a heartbeat is for a broker that is there. */
+static uint64_t rules_due(const struct peer *peer, const struct entry *entry)
+{
+    return rules_due_us(entry->rules, &entry->settings->publish,
+                        peer->speaks && peer->state == PEER_STATE_ONLINE);
+}
+
 static void arm_rules(struct peer *peer, struct entry *entry)
 {
-    gateway_arm(peer->gateway, rules_due_us(entry->rules, &entry->settings->publish,
-                                            peer->state == PEER_STATE_ONLINE));
+    gateway_arm(peer->gateway, rules_due(peer, entry));
 }
 
 static bool differs(const struct entry *entry, const struct value *values,
@@ -146,8 +152,7 @@ void publish_flush(struct peer *peer)
 
 static void timer_rules(struct peer *peer, struct entry *entry)
 {
-    uint64_t due =
-        rules_due_us(entry->rules, &entry->settings->publish, peer->state == PEER_STATE_ONLINE);
+    uint64_t due = rules_due(peer, entry);
 
     if (due <= peer->gateway->now.mono_us)
         publish_newest(peer, entry);
@@ -342,7 +347,7 @@ void publish_timer(struct peer *peer)
             expire(peer, i);
         else
             gateway_arm(peer->gateway, due);
-        if (peer->entries[i].rules && peer->speaks)
+        if (peer->entries[i].rules && peer->ours)
             timer_rules(peer, &peer->entries[i]);
     }
 }

@@ -183,6 +183,23 @@ static void last_value_of_a_burst_comes_with_its_own_time(void **state)
     world_free(world);
 }
 
+static void last_value_of_a_burst_is_kept_for_a_broker_that_is_away(void **state)
+{
+    struct world *world = begin((struct rules_settings){.min_interval_ms = 1000}, NULL);
+
+    world_broker_down(world);
+    notify(world, 1);
+    notify(world, 2);
+    world_advance(world, 1500);
+    notify(world, 3); /* the next burst */
+    world_clear(world);
+    world_broker_up(world);
+    world_advance(world, 1000);
+    expect_message(world, ":3,", 3);
+    assert_int_equal(world->gateway->counts.values_thinned, 0);
+    world_free(world);
+}
+
 static void heartbeat_ends_with_the_link(void **state)
 {
     struct world *world =
@@ -239,6 +256,7 @@ int main(void)
         cmocka_unit_test(heartbeat_lets_an_unchanged_value_through),
         cmocka_unit_test(deadband_swallows_small_changes_but_not_slow_drifts),
         cmocka_unit_test(last_value_of_a_burst_comes_with_its_own_time),
+        cmocka_unit_test(last_value_of_a_burst_is_kept_for_a_broker_that_is_away),
         cmocka_unit_test(heartbeat_ends_with_the_link),
         cmocka_unit_test(get_always_publishes),
         cmocka_unit_test(what_is_held_back_is_said_before_the_gateway_stops),
