@@ -17,6 +17,7 @@
 
 #include "core/topic.h"
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #define STAND_MS         250
@@ -411,7 +412,7 @@ static bool parse_link(const struct event *event, struct claim *claim)
     const char *id = json_string_value(json_object_get(root, "gateway"));
     const char *address = json_string_value(json_object_get(root, "address"));
     if (id && strlen(id) < sizeof(claim->holder) && topic_is_valid_id(id)) {
-        strcpy(claim->holder, id);
+        snprintf(claim->holder, sizeof(claim->holder), "%s", id);
         claim->has_address = address && bt_address_parse(address, &claim->address) == 0;
         ok = true;
     }
@@ -451,6 +452,18 @@ static void heard_bridge(struct gateway *gateway, const struct bridge *bridge)
     }
 }
 
+/* NULL: there is none. One that is online matters more than one that is not: that is how an unknown
+ * one counts, too. */
+static struct bridge *place_for_bridge(struct gateway *gateway, bool online)
+{
+    if (gateway->n_bridges < BRIDGES_MAX)
+        return &gateway->bridges[gateway->n_bridges++];
+    for (size_t i = 0; online && i < gateway->n_bridges; i++)
+        if (!gateway->bridges[i].online)
+            return &gateway->bridges[i];
+    return NULL;
+}
+
 static void bridge_message(struct gateway *gateway, const char *id, size_t length,
                            const struct event *event)
 {
@@ -472,13 +485,13 @@ static void bridge_message(struct gateway *gateway, const char *id, size_t lengt
     if (!bridge) {
         if (event->message.length == 0)
             return; /* one that was cleared */
-        if (gateway->n_bridges == BRIDGES_MAX) {
+        bridge = place_for_bridge(gateway, online);
+        if (!bridge) {
             gateway->counts.rejected++;
             return;
         }
-        bridge = &gateway->bridges[gateway->n_bridges++];
         *bridge = (struct bridge){.doubt_us = TIME_NEVER};
-        strcpy(bridge->id, name);
+        memcpy(bridge->id, name, length + 1);
     }
     if (!online && !event->message.retained)
         greet_prove(

@@ -187,6 +187,25 @@ static void gateway_that_says_nothing_live_is_not_believed(void **state)
     world_free(world);
 }
 
+static void gateways_of_the_past_leave_room_for_those_that_are_there(void **state)
+{
+    struct world *world = begin_free();
+
+    start(world);
+    world_broker_up(world);
+    for (int i = 0; i < BRIDGES_MAX; i++) {
+        char topic[64];
+        snprintf(topic, sizeof(topic), "g/bridge/old%d/status", i);
+        world_message(world, topic, "offline", true);
+    }
+    world_message(world, ATTIC, "online", false);
+    world_message(world, LINK, ATTICS, false);
+    world_advance(world, 60000);
+    assert_false(world->gateway->peers[0]->ours);
+    assert_int_equal(world->gateway->peers[0]->reason, REASON_HELD_ELSEWHERE);
+    world_free(world);
+}
+
 static void newcomer_hears_that_this_gateway_lives(void **state)
 {
     struct world *world = begin_free();
@@ -428,6 +447,7 @@ int main(void)
         cmocka_unit_test(device_of_another_gateway_is_left_alone_and_that_is_said),
         cmocka_unit_test(device_is_taken_over_when_its_gateway_goes),
         cmocka_unit_test(gateway_that_says_nothing_live_is_not_believed),
+        cmocka_unit_test(gateways_of_the_past_leave_room_for_those_that_are_there),
         cmocka_unit_test(newcomer_hears_that_this_gateway_lives),
         cmocka_unit_test(device_that_another_gateway_claims_is_let_go),
         cmocka_unit_test(device_that_comes_back_while_its_link_goes_down_waits_for_that),
