@@ -135,10 +135,16 @@ static void add_leftover(struct gateway *gateway, const char *device, const char
 
 void memory_leave(struct gateway *gateway, const char *device, const char *topic)
 {
-    for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
-        if (strcmp(gateway->memory.leftovers[i].topic, topic) == 0)
-            return;
-    add_leftover(gateway, device, topic);
+    struct memory *memory = &gateway->memory;
+    size_t i = 0;
+
+    while (i < memory->n_leftovers && strcmp(memory->leftovers[i].topic, topic) != 0)
+        i++;
+    if (i < memory->n_leftovers) /* it was used again before it was cleared: once more */
+        memory->leftovers[i].state = LEFTOVER_STATE_WAITING;
+    else
+        add_leftover(gateway, device, topic);
+    memory->check = true;
     gateway->bridge_dirty = true; /* the list goes first */
 }
 

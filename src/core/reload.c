@@ -28,6 +28,9 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
 
     ops_cancel_all(peer, "cancelled", why);
     hold_cancel_all(peer, "cancelled", why);
+    publish_flush(peer); /* from now on its topics are somebody else's, or are cleared */
+    for (uint32_t i = 0; i < peer->n_sources; i++)
+        publish_reset(peer, i);
     gateway_remove_id(gateway, peer);
     gateway_remove_address(gateway, peer);
     SWAP(*settings, *(struct device_settings *)peer->settings);
@@ -254,7 +257,7 @@ static void commit_old(struct gateway *gateway, struct item *item)
         bool speaks = item->fresh && item->fresh->speaks;
         if (!item->settings)
             status_clear_device(peer);
-        else if (speaks)
+        else if (item->fresh->ours)
             status_clear_entries(peer, item->fresh->entries, item->fresh->n_entries);
         if (gateway->broker_up && peer->speaks && !speaks && router_unsubscribe(gateway, peer) < 0)
             gateway->counts.rejected++;

@@ -472,6 +472,94 @@ static void a_removed_device_answers_says_offline_and_leaves_nothing_behind(void
     world_free(world);
 }
 
+static void what_is_held_back_of_a_device_that_leaves_comes_before_its_end(void **state)
+{
+    const char *files[] = {HEAD DEVICE("d0", "5", "", "publish: { min_interval: 2s },", ""),
+                           HEAD PLAIN("d1", "1")};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        struct world *world =
+            begin(HEAD DEVICE("d0", "0", "", "publish: { min_interval: 2s },", ""));
+        struct action subscribe = online(world, 0);
+
+        world_value(world, &subscribe, "\1", 1);
+        world_value(world, &subscribe, "\2", 1);
+        take(world, files[i]);
+        world_advance(world, 9000); /* BlueZ takes its time to end the link */
+        assert_int_equal(world_count_published(world, "g/d0/level"), 1 + i);
+        if (i == 0)
+            assert_contains(world_retained(world, "g/d0/level"), ":2,");
+        else
+            assert_null(world_retained(world, "g/d0/level"));
+        world_free(world);
+    }
+}
+
+static void a_topic_that_goes_with_the_link_while_the_broker_is_away_is_cleared(void **state)
+{
+    struct world *world = begin(HEAD PLAIN("d0", "0"));
+
+    online(world, 0);
+    world_broker_down(world);
+    take(world, HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:05\" }\n"
+                     "    characteristics:\n"
+                     "      lamp: { uuid: 0xFFE1, writable: true }\n");
+    world_broker_up(world);
+    assert_int_equal(world_count_published(world, "g/d0/level"), 1);
+    assert_string_equal(world_published(world, "g/d0/level"), "");
+    world_free(world);
+}
+
+static void a_topic_that_goes_together_with_the_question_whose_it_is_is_cleared(void **state)
+{
+    struct world *world = begin(HEAD PLAIN("d0", "0"));
+
+    online(world, 0);
+    take(world, HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:00\" }\n    gateway: gw\n"
+                     "    characteristics:\n"
+                     "      lamp: { uuid: 0xFFE1, writable: true }\n");
+    assert_int_equal(world_count_published(world, "g/d0/level"), 1);
+    assert_string_equal(world_published(world, "g/d0/level"), "");
+    assert_null(world_published(world, "g/d0/lamp"));
+    world_free(world);
+}
+
+/* the broker has the last message on a topic */
+static void acknowledge(struct world *world, const char *topic)
+{
+    struct event event = {.type = EVENT_PUBLISHED, .published.ok = true};
+
+    for (size_t i = 0; i < world->n_seen; i++)
+        if (world->seen[i].type == ACTION_PUBLISH &&
+            strcmp(world->seen[i].publish.topic, topic) == 0)
+            event.published.token = world->seen[i].publish.token;
+    world_event(world, &event);
+}
+
+static void a_topic_that_goes_twice_while_the_broker_is_slow_is_cleared_twice(void **state)
+{
+    static const char twin[] =
+        HEAD DEVICE("d0", "0", "", "", "      twin: { uuid: 0x2A19, subscribe: true }\n");
+    struct world *world = begin(twin);
+    struct action subscribe = online(world, 0);
+
+    world_value(world, &subscribe, "\1", 1);
+    world->acknowledge = false;
+    take(world, HEAD PLAIN("d0", "0"));
+    acknowledge(world, "g/bridge/gw/devices");
+    assert_int_equal(world_count_published(world, "g/d0/twin"), 1);
+    assert_string_equal(world_published(world, "g/d0/twin"), "");
+    take(world, twin);
+    acknowledge(world, "g/bridge/gw/devices");
+    world_value(world, &subscribe, "\2", 1);
+    assert_string_not_equal(world_published(world, "g/d0/twin"), "");
+    take(world, HEAD PLAIN("d0", "0"));
+    acknowledge(world, "g/bridge/gw/devices");
+    assert_int_equal(world_count_published(world, "g/d0/twin"), 1);
+    assert_string_equal(world_published(world, "g/d0/twin"), "");
+    world_free(world);
+}
+
 static void topics_are_cleared_also_when_the_broker_is_away_meanwhile(void **state)
 {
     struct world *world = begin(HEAD TWO);
@@ -863,6 +951,10 @@ int main(void)
         cmocka_unit_test(the_link_of_one_that_left_counts_until_it_is_down),
         cmocka_unit_test(a_cancelled_connect_holds_the_token_until_it_is_over),
         cmocka_unit_test(a_removed_device_answers_says_offline_and_leaves_nothing_behind),
+        cmocka_unit_test(what_is_held_back_of_a_device_that_leaves_comes_before_its_end),
+        cmocka_unit_test(a_topic_that_goes_with_the_link_while_the_broker_is_away_is_cleared),
+        cmocka_unit_test(a_topic_that_goes_together_with_the_question_whose_it_is_is_cleared),
+        cmocka_unit_test(a_topic_that_goes_twice_while_the_broker_is_slow_is_cleared_twice),
         cmocka_unit_test(topics_are_cleared_also_when_the_broker_is_away_meanwhile),
         cmocka_unit_test(an_added_device_is_announced_and_connects),
         cmocka_unit_test(late_answers_for_a_place_that_somebody_else_has_change_nothing),
