@@ -394,7 +394,10 @@ static void print_characteristic(struct strbuf *out, const char *topic,
         before = "                ";
     }
     if (characteristic->writable)
-        strbuf_printf(out, "%s%s/%s/set\n", before, topic, characteristic->id);
+        strbuf_printf(out, "%s%s/%s/set%s\n", before, topic, characteristic->id,
+                      characteristic->set == SET_MERGE
+                          ? "  some fields will do: the rest stays as it is"
+                          : "");
     print_field_topics(out, topic, characteristic);
     if (characteristic->readable || characteristic->writable)
         strbuf_printf(out, "    answers     %s/%s/result\n", topic, characteristic->id);

@@ -198,6 +198,28 @@ void check_purposes(struct reader *reader, const struct yaml_node *node,
     }
 }
 
+/* `set: merge` fills in fields, and a frame has no last value. */
+static void check_set(struct reader *reader, const struct yaml_node *node,
+                      const struct characteristic_settings *characteristic)
+{
+    const struct yaml_node *set = yaml_node_get(node, "set");
+
+    if (!set || characteristic->set != SET_MERGE || reader->partial)
+        return;
+    if (characteristic->framed)
+        reader_error(reader, set,
+                     "'set: merge' needs a value that is read or notified as a whole, not in "
+                     "frames; use set: whole");
+    else if (yaml_node_get(node, "messages"))
+        reader_error(reader, set,
+                     "'set: merge' fills in fields, but these are those of 'messages'; use set: "
+                     "whole");
+    else if (!characteristic->schema && !yaml_node_get(node, "fields"))
+        reader_error(reader, set, "'set: merge' fills in fields, but there are none");
+    else if (!characteristic->writable)
+        reader_error(reader, set, "'set: merge' is about writing; add writable: true");
+}
+
 static void read_characteristic(struct reader *reader, const struct key *key,
                                 const struct yaml_node *name, const struct yaml_node *node,
                                 struct characteristic_settings *characteristic)
@@ -215,6 +237,7 @@ static void read_characteristic(struct reader *reader, const struct key *key,
         return;
     read_value_keys(reader, name, node, NULL, characteristic);
     read_frame(reader, node, characteristic);
+    check_set(reader, node, characteristic);
     if (!reader->partial && !yaml_node_get(node, "uuid") && !yaml_node_get(node, "handle"))
         reader_error(reader, name, "'%s' needs 'uuid' (or 'handle'): which characteristic is it?",
                      name->text);

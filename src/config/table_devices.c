@@ -5,7 +5,7 @@
 /* ---- characteristics ---- */
 static const struct key_word endian_words[] = {{"little", 0, false}, {"big", 1, false}};
 static const struct key_word set_words[] = {{"whole", SET_WHOLE, false},
-                                            {"merge", SET_MERGE, true}};
+                                            {"merge", SET_MERGE, false}};
 
 static const struct key read_keys[] = {
     {.name = "every",

@@ -222,9 +222,11 @@ static void let_go(struct peer *peer)
     if (peer->claim.state != CLAIM_STATE_CLAIMED)
         peer->claim.state = CLAIM_STATE_ELSEWHERE; /* what is said meanwhile */
     peer_let_go(peer);
-    for (size_t i = 0; i < peer->n_entries; i++)
+    for (size_t i = 0; i < peer->n_entries; i++) {
+        merge_forget(peer->entries[i].known); /* the other one writes from now on, */
         if (peer->entries[i].rules)
-            rules_forget(peer->entries[i].rules); /* the other one publishes from now on */
+            rules_forget(peer->entries[i].rules); /* and publishes */
+    }
     gateway->counts.let_go += forget_queued(peer);
     peer->availability_known = false;
     gateway->bridge_dirty = true;

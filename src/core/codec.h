@@ -22,7 +22,14 @@ enum codec_error {
 struct codec_context {
     int64_t real_us;  /* the time now */
     uint64_t counter; /* of writes so far; taken modulo what the field holds */
+    /* An older value that decodes, borrowed; NULL: none. What is not given stays as it is there,
+     * also what no field describes. Only of a schema that codec_has_places(). */
+    const uint8_t *base;
+    size_t base_length;
 };
+
+/* does each field stand in the same place in every value? */
+bool codec_has_places(const struct schema *schema);
 
 /*
  * Decodes `data` into values[0 .. schema->n_fields - 1]: ABSENT is what a condition leaves out, and
@@ -55,7 +62,8 @@ bool codec_array_next(struct codec_array *array, struct value *values);
  * the nearest raw value. Text is accepted where it can only mean one thing: an enum's name, a
  * number, ON / OFF / true / false / 1 / 0 in any case for a bool, hex digits for bytes. VALUE_NULL
  * is accepted where the field has `invalid`, or is a float. What would be read back as something
- * else (the raw value of `invalid`) is out of range. Bytes between fields are 0.
+ * else (the raw value of `invalid`) is out of range. Bits between fields are 0,
+ * or those of the context's `base`.
  */
 MUST_CHECK
 int codec_encode(const struct schema *schema, const struct value *values,

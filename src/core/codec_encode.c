@@ -156,7 +156,7 @@ static int put_byte(struct encoder *e, size_t at, uint8_t byte, uint8_t mask)
 {
     if ((e->buf[at] ^ byte) & e->used[at] & mask)
         return CODEC_E_CONFLICT;
-    e->buf[at] |= byte & mask;
+    e->buf[at] = (uint8_t)((e->buf[at] & ~mask) | (byte & mask));
     e->used[at] |= mask;
     return 0;
 }
@@ -241,6 +241,45 @@ static int put_single(struct encoder *e, size_t i, size_t at, const struct value
     return put_bytes(e, spec, at, &bytes, inferred ? &mask : NULL);
 }
 
+/* ---- what stays ---- */
+
+bool codec_has_places(const struct schema *schema)
+{
+    for (size_t i = 0; i < schema->n_fields; i++)
+        if (schema->fields[i].when.field || schema->fields[i].type == FIELD_TYPE_ARRAY)
+            return false;
+    return true;
+}
+
+/* the field is not given, and stays as it is in the base */
+static bool stays(const struct encoder *e, size_t i)
+{
+    const struct field_spec *spec = &e->schema->fields[i];
+
+    return e->context && e->context->base && !spec->has_const && !field_spec_is_computed(spec) &&
+           !is_given(e, i);
+}
+
+static size_t length_in_base(const struct encoder *e, const struct field_spec *spec, size_t at)
+{
+    size_t length = field_spec_length(spec), base = e->context->base_length;
+
+    return length == FIELD_LENGTH_REST ? base - MIN_OF(at, base) : length;
+}
+
+/* the bits that were not written; those that are computed in the end come over them */
+static void put_base(struct encoder *e)
+{
+    const struct codec_context *context = e->context;
+
+    if (!context || !context->base)
+        return;
+    if (!e->schema->variable)
+        e->length = MAX_OF(e->length, MIN_OF(context->base_length, e->size));
+    for (size_t k = 0; k < MIN_OF(e->length, context->base_length); k++)
+        e->buf[k] |= (uint8_t)(context->base[k] & ~e->used[k]);
+}
+
 static int encode_one(struct encoder *e, size_t i)
 {
     const struct field_spec *spec = &e->schema->fields[i];
@@ -254,10 +293,15 @@ static int encode_one(struct encoder *e, size_t i)
     if (spec->when.field && (!(e->present >> spec->when.index & 1) ||
                              (e->raw[spec->when.index] & spec->when.mask) != spec->when.value))
         return 0;
-    int r = value_to_write(e, i, &value, &inferred);
-    if (r == 0)
+    int r = 0;
+    if (stays(e, i)) {
+        length = length_in_base(e, spec, at);
+        if (at > e->size || length > e->size - at)
+            r = CODEC_E_LONG;
+    } else if ((r = value_to_write(e, i, &value, &inferred)) == 0) {
         r = spec->type == FIELD_TYPE_ARRAY ? put_array(e, spec, at, &value, &length)
                                            : put_single(e, i, at, &value, inferred, &length);
+    }
     if (r != 0)
         return r;
     e->present |= UINT64_C(1) << i;
@@ -311,6 +355,8 @@ static int encode_fields(struct encoder *e, size_t *field)
             *field = i;
             r = CODEC_E_CONFLICT; /* for a field that is not there */
         }
+    if (r == 0)
+        put_base(e);
     for (int checksums = 0; checksums <= 1; checksums++)
         for (size_t i = 0; r == 0 && i < n; i++) {
             *field = i;

@@ -12,10 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static void op_free(struct gatt_op *op)
+struct gatt_op *ops_free(struct gatt_op *op)
 {
+    if (!op)
+        return NULL;
     command_free(op->command);
+    free(op->asked);
     free(op);
+    return NULL;
 }
 
 void ops_fail(struct peer *peer, struct gatt_op *op, const char *code, uint8_t att,
@@ -101,7 +105,7 @@ static bool may_wait(struct peer *peer, const struct gatt_op *op, struct command
 void ops_enqueue(struct peer *peer, struct gatt_op *op, struct command *command)
 {
     if (!may_wait(peer, op, command)) {
-        free(op);
+        ops_free(op);
         return;
     }
     bool asked = command != NULL;
@@ -159,7 +163,7 @@ void ops_drop_step(struct peer *peer, uint32_t number)
         }
         *link = op->next;
         peer->n_ops--;
-        op_free(op);
+        ops_free(op);
     }
 }
 
@@ -192,12 +196,13 @@ static void issue(struct peer *peer, struct gatt_op *op)
                                              [OP_KIND_WRITE] = ACTION_WRITE,
                                              [OP_KIND_SUBSCRIBE] = ACTION_SUBSCRIBE};
     struct gateway *gateway = peer->gateway;
-    struct action *action = actions_add(gateway->actions, types[op->kind]);
+    enum op_kind kind = op->fetching ? OP_KIND_READ : op->kind;
+    struct action *action = actions_add(gateway->actions, types[kind]);
 
     op->id = gateway_next_op(gateway);
     op->deadline_us = gateway_in(gateway, OP_MS);
     gateway_arm(gateway, op->deadline_us);
-    if (!op->sent && op->command && op->command->timeout_ms) {
+    if (op->answer_us == TIME_NEVER && op->command && op->command->timeout_ms) {
         op->answer_us = gateway_in(gateway, op->command->timeout_ms);
         gateway_arm(gateway, op->answer_us);
     }
@@ -205,14 +210,14 @@ static void issue(struct peer *peer, struct gatt_op *op)
     action->adapter = peer->adapter;
     action->device = peer->device;
     if (!op->read_back) {
-        peer->echo.entry = op->kind == OP_KIND_WRITE && !op->step ? op->entry : NO_ENTRY;
+        peer->echo.entry = kind == OP_KIND_WRITE && !op->step ? op->entry : NO_ENTRY;
         peer->echo.notified = false;
     }
-    if (op->kind == OP_KIND_SUBSCRIBE) {
+    if (kind == OP_KIND_SUBSCRIBE) {
         peer_ask_subscription(peer, peer->entries[op->entry].source, action);
         return;
     }
-    if (op->kind == OP_KIND_READ) {
+    if (kind == OP_KIND_READ) {
         action->read.handle = op->handle;
         return;
     }
@@ -221,6 +226,16 @@ static void issue(struct peer *peer, struct gatt_op *op)
     action->write.data = actions_copy(gateway->actions, op->data + op->sent, length);
     action->write.length = action->write.data ? length : 0;
     action->write.response = op->response;
+}
+
+/* where it goes and what it is, a reading before it; false: it ends here, and who asked was told */
+static bool prepare(struct peer *peer, struct gatt_op *op)
+{
+    if (!op->asked || peer->entries[op->entry].source == NO_SOURCE)
+        return target_check(peer, op);
+    op->fetching = !op->fetched && merge_must_read(peer, op);
+    op->fetched |= op->fetching;
+    return op->fetching || (merge_encode(peer, op) && target_check(peer, op));
 }
 
 /* online; before that, only what on_connect does */
@@ -240,11 +255,11 @@ void ops_run(struct peer *peer)
         op->next = NULL;
         if (op->command && op->command->expires_us <= peer->gateway->now.mono_us) {
             command_answer_late(peer, TAKE_PTR(op->command));
-            op_free(op);
+            ops_free(op);
             continue;
         }
-        if (!target_check(peer, op)) {
-            op_free(op);
+        if (!prepare(peer, op)) {
+            ops_free(op);
             continue;
         }
         peer->op = op;
@@ -308,6 +323,10 @@ static void wrote(struct peer *peer, struct gatt_op *op)
     if (op->entry != NO_ENTRY)
         length = frame_body(peer->entries[op->entry].settings, op->data, op->length);
     peer->gateway->counts.writes++;
+    if (op->entry == NO_ENTRY || !peer->entries[op->entry].settings->framed)
+        merge_learn(peer, op->handle, op->data, op->length);
+    if (!op->response)
+        merge_doubt(peer, op->handle);
     if (op->response) {
         answer_value(peer, op, op->entry, op->data, length);
     } else {
@@ -325,6 +344,7 @@ static void was_read(struct peer *peer, struct gatt_op *op, const uint8_t *data,
     uint32_t as = NO_ENTRY;
 
     peer->gateway->counts.reads++;
+    merge_learn(peer, op->handle, data, length);
     if (op->read_back)
         peer->echo.entry = NO_ENTRY; /* before what follows from the value: the next write */
     if (op->entry != NO_ENTRY) {
@@ -336,9 +356,46 @@ static void was_read(struct peer *peer, struct gatt_op *op, const uint8_t *data,
     answer_value(peer, op, as, data, length);
 }
 
+/* A write that was on its way, and whose answer does not say whether it was done. */
+static void doubt(struct peer *peer, const struct gatt_op *op)
+{
+    if (op->kind == OP_KIND_WRITE && !op->fetching)
+        merge_doubt(peer, op->handle);
+}
+
+static bool is_unreadable(const struct bt_result *result)
+{
+    return result->status == BT_STATUS_NOT_PERMITTED || result->status == BT_STATUS_NOT_SUPPORTED ||
+           (result->status == BT_STATUS_ATT_ERROR && result->att == ATT_READ_NOT_PERMITTED);
+}
+
+/* The reading before a write has ended; false: badly, and the operation with it. */
+static bool fetched(struct peer *peer, struct gatt_op *op, const struct event *event)
+{
+    bool read = event->result.status == BT_STATUS_OK;
+    uint32_t entry = op->entry;
+
+    if (!read && !is_unreadable(&event->result))
+        return false;
+    if (read) {
+        peer->gateway->counts.reads++;
+        merge_learn(peer, op->handle, event->read.data, event->read.length);
+    }
+    if (op->command && prepare(peer, op)) { /* who asked may not wait any more */
+        peer->op = op;
+        issue(peer, op);
+    } else {
+        ops_free(op);
+    }
+    if (read) /* last: what follows from it may end the link */
+        publish_value(peer, entry, event->read.data, event->read.length, PUBLISH_BY_RULES);
+    return true;
+}
+
 static void refused(struct peer *peer, struct gatt_op *op, const struct bt_result *result)
 {
-    enum command_kind kind = op->kind == OP_KIND_READ ? COMMAND_KIND_GET : COMMAND_KIND_SET;
+    enum command_kind kind =
+        op->kind == OP_KIND_READ || op->fetching ? COMMAND_KIND_GET : COMMAND_KIND_SET;
     const char *text;
     const char *code = command_explain_status(kind, result, &text);
 
@@ -347,7 +404,10 @@ static void refused(struct peer *peer, struct gatt_op *op, const struct bt_resul
     if (!op->command && !op->step)
         actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area,
                     "reading %s failed: %s", target_name(peer, op), text);
-    ops_fail(peer, op, code, result->status == BT_STATUS_ATT_ERROR ? result->att : 0, "%s", text);
+    if (result->status != BT_STATUS_ATT_ERROR)
+        doubt(peer, op);
+    ops_fail(peer, op, code, result->status == BT_STATUS_ATT_ERROR ? result->att : 0, "%s%s",
+             op->fetching ? "the fields that are not given cannot be read: " : "", text);
 }
 
 void ops_result(struct peer *peer, const struct event *event)
@@ -360,6 +420,11 @@ void ops_result(struct peer *peer, const struct event *event)
         return;
     }
     peer->op = NULL;
+    if (op->fetching && fetched(peer, op, event)) {
+        ops_run(peer);
+        contact_activity(peer);
+        return;
+    }
     if (event->result.status != BT_STATUS_OK) {
         refused(peer, op, &event->result);
     } else if (op->kind == OP_KIND_READ) {
@@ -379,7 +444,7 @@ void ops_result(struct peer *peer, const struct event *event)
     }
     if (op->step && event->result.status == BT_STATUS_OK)
         step_operation(peer, op->step, NULL, 0, NULL);
-    op_free(op);
+    ops_free(op);
     ops_run(peer);
     if (!kept_alive || peer->linger_us == TIME_NEVER)
         contact_activity(peer);
@@ -391,11 +456,12 @@ void ops_link_lost(struct peer *peer)
     struct gatt_op *op = peer->op;
     if (op) {
         peer->op = NULL;
+        doubt(peer, op);
         command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
-                             op->kind == OP_KIND_WRITE
+                             op->kind == OP_KIND_WRITE && !op->fetching
                                  ? "the link was lost on the way: it may or may not have been done"
                                  : "the link was lost on the way");
-        op_free(op);
+        ops_free(op);
     }
     /* polls are for this link; commands wait on, for their queue timeout from now */
     for (struct gatt_op **link = &peer->ops; *link;) {
@@ -405,7 +471,7 @@ void ops_link_lost(struct peer *peer)
             peer->n_ops--;
             command_answer_error(peer->gateway, TAKE_PTR(op->command), "not_connected", 0,
                                  "the link was lost");
-            op_free(op);
+            ops_free(op);
             continue;
         }
         if (!op->waits_link) {
@@ -422,15 +488,16 @@ void ops_cancel_all(struct peer *peer, const char *code, const char *message)
     step_cancel_all(peer, code, message);
     if (peer->op) {
         struct gatt_op *op = TAKE_PTR(peer->op);
+        doubt(peer, op);
         command_answer_error(peer->gateway, TAKE_PTR(op->command), code, 0, "%s", message);
-        op_free(op);
+        ops_free(op);
     }
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
         peer->ops = op->next;
         peer->n_ops--;
         command_answer_error(peer->gateway, TAKE_PTR(op->command), code, 0, "%s", message);
-        op_free(op);
+        ops_free(op);
     }
 }
 
@@ -446,7 +513,7 @@ void ops_cancel_subscribing(struct peer *peer, uint32_t entry, const char *messa
         *link = op->next;
         peer->n_ops--;
         ops_fail(peer, op, "cancelled", 0, "%s", message);
-        op_free(op);
+        ops_free(op);
     }
 }
 
@@ -456,10 +523,13 @@ static bool renew(struct peer *peer, struct gatt_op *op, const uint32_t *entries
     if (op->entry == NO_ENTRY)
         return true; /* by UUID */
     op->entry = entries[op->entry];
-    if (op->entry != NO_ENTRY)
+    bool stands = !op->asked || (op == peer->op && !op->fetching);
+    if (op->entry != NO_ENTRY && stands)
         return true;
-    ops_fail(peer, op, "cancelled", 0, "the characteristic is no longer in the configuration");
-    op_free(op);
+    ops_fail(peer, op, "cancelled", 0,
+             op->entry == NO_ENTRY ? "the characteristic is no longer in the configuration"
+                                   : "the device's configuration has changed");
+    ops_free(op);
     return false;
 }
 
@@ -487,8 +557,9 @@ void ops_timer(struct peer *peer)
 
     if (op && op->deadline_us <= now) {
         peer->op = NULL;
+        doubt(peer, op);
         ops_fail(peer, op, "timeout", 0, "no answer from the peer within %d s", OP_MS / 1000);
-        op_free(op);
+        ops_free(op);
         ops_run(peer);
     } else if (op) {
         if (op->answer_us <= now) /* it goes on at the peer, and keeps its place until it ends */
@@ -504,7 +575,7 @@ void ops_timer(struct peer *peer)
             *link = op->next;
             peer->n_ops--;
             command_answer_late(peer, TAKE_PTR(op->command));
-            op_free(op);
+            ops_free(op);
             continue;
         }
         if (op->queue_us != TIME_NEVER)

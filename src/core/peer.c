@@ -137,6 +137,11 @@ int peer_entry_init(struct entry *entry, struct peer *peer,
         if (r < 0)
             return r;
     }
+    if (settings->writable && settings->set == SET_MERGE && settings->schema && !settings->framed) {
+        int r = merge_new(&entry->known);
+        if (r < 0)
+            return r;
+    }
     if (asprintf(&entry->topic, "%s/%s/%s", base, peer->settings->id, settings->id) >= 0)
         return 0;
     entry->topic = NULL;
@@ -148,6 +153,7 @@ void peer_entry_done(struct entry *entry)
     free(entry->topic);
     frame_free(entry->frame);
     rules_free(entry->rules);
+    merge_free(entry->known);
 }
 
 int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
@@ -201,12 +207,9 @@ void peer_done(struct peer *peer)
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
         peer->ops = op->next;
-        command_free(op->command);
-        free(op);
+        ops_free(op);
     }
-    if (peer->op)
-        command_free(peer->op->command);
-    free(peer->op);
+    ops_free(peer->op);
     for (size_t i = 0; i < peer->n_entries; i++)
         peer_entry_done(&peer->entries[i]);
     free(peer->entries);

@@ -301,6 +301,8 @@ void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, siz
     peer->value_us = peer->gateway->now.mono_us;
     for (uint32_t i = peer->sources[source].first_entry; i != NO_SOURCE;
          i = peer->entries[i].next) {
+        if (peer->entries[i].known)
+            merge_keep(peer->entries[i].known, data, length);
         if (!subscribe_is_wanted(&peer->entries[i]))
             continue;
         if (peer->entries[i].frame)

@@ -99,6 +99,8 @@ static void carry(struct entry *entry, struct entry *old)
     if (entry->settings->read_every_ms == old->settings->read_every_ms)
         entry->read_due_us = old->read_due_us;
     carry_frame(entry, old);
+    if (entry->known && old->known)
+        SWAP(entry->known, old->known);
     if (entry->rules && old->rules) {
         rules_free(entry->rules);
         entry->rules = TAKE_PTR(old->rules);

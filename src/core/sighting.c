@@ -225,6 +225,8 @@ static void forget_private_address(struct peer *peer)
             return;
     gateway_remove_address(gateway, peer);
     peer->bound = false;
+    for (size_t i = 0; i < peer->n_entries; i++)
+        merge_forget(peer->entries[i].known); /* another one has other values */
     gateway_count_unbound(gateway);
     gateway->bridge_dirty = true;
 }

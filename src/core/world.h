@@ -25,6 +25,7 @@
  *   router    an MQTT message to a command
  *   request   what comes under bridge/<gateway>/request/
  *   access    a value that people send to a characteristic
+ *   merge     ... where it is only a part of it
  *   status    the JSON of link, info, devices, health
  *
  * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
@@ -77,10 +78,11 @@
 #define POWER_RETRY_MS     10000
 #define POWER_BLOCKED_MS   60000 /* by rfkill: the user's business */
 
-#define ATT_MTU_LEAST 23 /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
-#define OPS_MAX       32 /* waiting operations of one peer */
-#define RECONNECT_MS  1000
-#define RELOADS_MAX   8 /* requests for a reload that wait at once */
+#define ATT_MTU_LEAST          23   /* of every link (Vol 3 Part F 3.2.8, Part G 5.2.1) */
+#define ATT_READ_NOT_PERMITTED 0x02 /* an error code (Vol 3 Part F 3.4.1.1) */
+#define OPS_MAX                32   /* waiting operations of one peer */
+#define RECONNECT_MS           1000
+#define RELOADS_MAX            8 /* requests for a reload that wait at once */
 
 /* A scan that hears nobody: for so long, not counting the times of a Connect. */
 #define SILENT_RESTART_MS 90000
@@ -223,8 +225,8 @@ struct entry {
     struct rules *rules;     /* owned; NULL: each value is a message */
     uint64_t frames_dropped; /* as far as counted and said */
     enum tri asked;          /* to be subscribed or not, while it runs; AUTO: as the file says */
+    struct known *known;     /* owned; the last value, for `set: merge`; NULL: not wanted */
     uint64_t values, malformed, writes;
-    /* the last value, for who joins two halves later (merge, on change) */
 };
 
 #define NO_SOURCE UINT32_MAX
@@ -255,10 +257,14 @@ struct gatt_op {
     struct bt_uuid uuid;     /* where entry is NO_ENTRY: what a request named */
     uint16_t handle, flags;  /* of the characteristic when it ran */
     bool read_back;          /* of what was just written */
-    uint64_t queue_us;       /* must have started by then; TIME_NEVER */
-    bool waits_link;         /* ... because it waits for the link */
-    uint64_t answer_us;      /* who asked waits no longer; TIME_NEVER */
-    uint64_t deadline_us;    /* must have ended by then */
+    /* `set: merge`: what was asked for, owned; `data`, with room for any value, is filled when its
+     * turn comes. NULL: `data` stands already */
+    struct payload_set *asked;
+    bool fetching, fetched; /* it is read before; was read */
+    uint64_t queue_us;      /* must have started by then; TIME_NEVER */
+    bool waits_link;        /* ... because it waits for the link */
+    uint64_t answer_us;     /* who asked waits no longer; TIME_NEVER */
+    uint64_t deadline_us;   /* must have ended by then */
     size_t length;
     size_t sent;    /* of a write in several packets: up to here */
     uint8_t data[]; /* of a write */
@@ -834,6 +840,7 @@ void ops_write(struct peer *peer, uint32_t entry, const uint8_t *data, size_t le
                enum tri response, struct command *command_take);
 /* any operation; NULL when out of memory, which ops_enqueue() then answers */
 struct gatt_op *ops_new(enum op_kind kind, uint32_t entry, const uint8_t *data, size_t length);
+struct gatt_op *ops_free(struct gatt_op *op); /* answers nobody */
 void ops_enqueue(struct peer *peer, struct gatt_op *op_take, struct command *command_take);
 /* tells who waits for it that it came to nothing; it is in no list */
 void ops_fail(struct peer *peer, struct gatt_op *op, const char *code, uint8_t att,
@@ -932,6 +939,22 @@ void access_write(struct peer *peer, uint32_t entry, const char *field, const vo
 /* hex digits in a JSON string */
 void access_write_raw(struct peer *peer, uint32_t entry, const void *payload, size_t length,
                       enum tri response, struct command *command_take);
+
+/* merge.c */
+MUST_CHECK
+int merge_new(struct known **ret_known);
+struct known *merge_free(struct known *known);
+void merge_forget(struct known *known); /* may be NULL */
+void merge_keep(struct known *known, const uint8_t *data, size_t length);
+/* the value of the characteristic of that handle: read or written; or uncertain */
+void merge_learn(struct peer *peer, uint16_t handle, const uint8_t *data, size_t length);
+void merge_doubt(struct peer *peer, uint16_t handle);
+/* what is wrong with what is given, whatever the rest will be: 0 or a codec_error */
+MUST_CHECK
+int merge_check(const struct schema *schema, const struct payload_set *asked, size_t *ret_field);
+/* the rest is not known and can be read; the operation is ready for that */
+bool merge_must_read(struct peer *peer, struct gatt_op *op);
+bool merge_encode(struct peer *peer, struct gatt_op *op); /* false: who asked was told */
 
 /* request.c */
 void request_message(struct gateway *gateway, const char *operation, const struct event *event);
