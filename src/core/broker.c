@@ -148,13 +148,15 @@ void broker_lost(struct gateway *gateway, const char *reason, char *why, size_t 
  * Whether the broker remembers is asked by a subscription to our own `info`, before we publish it
  * anew: a broker that has it retained sends it before what comes back as an echo. One that sends
  * nothing (it may not let us read) leaves it open, and nothing is published twice on suspicion.
+ * Where `info` was seen to come, it is known before it is published: else a connection that breaks
+ * right behind it would leave a broker that seems to remember.
  */
 void broker_ask_memory(struct gateway *gateway)
 {
     struct outbox_stats stats;
 
     outbox_get_stats(gateway->outbox, &stats);
-    gateway->memory_asked = stats.kept > 0 && !gateway->stopping;
+    gateway->memory_asked = (stats.kept > 0 || !gateway->info_comes) && !gateway->stopping;
     if (!gateway->memory_asked)
         return;
     struct action *action = actions_add(gateway->actions, ACTION_TOPIC_SUBSCRIBE);
@@ -162,22 +164,33 @@ void broker_ask_memory(struct gateway *gateway)
     action->topic.qos = 1;
 }
 
-bool broker_memory(struct gateway *gateway, const struct event *event)
+static void answered(struct gateway *gateway, bool remembers)
 {
-    if (strcmp(event->message.topic, gateway->topic_info) != 0)
-        return false;
-    if (!gateway->memory_asked)
-        return true; /* another echo */
     gateway->memory_asked = false;
     actions_add(gateway->actions, ACTION_TOPIC_UNSUBSCRIBE)->topic.filter = gateway->topic_info;
-    if (event->message.retained)
-        return true;
-    size_t n = outbox_republish(gateway->outbox, gateway->now.mono_us);
+    size_t n = remembers ? 0 : outbox_republish(gateway->outbox, gateway->now.mono_us);
+    if (!n)
+        return;
     const char *text =
         actions_printf(gateway->actions,
                        "the broker has lost what it retained: %zu values are published again", n);
     if (text)
         actions_log(gateway->actions, LOG_LEVEL_INFO, "mqtt", "%s", text);
     status_event(gateway, "broker_forgot", NULL, "republished", text);
+}
+
+void broker_told_all(struct gateway *gateway)
+{
+    if (gateway->memory_asked && gateway->info_comes)
+        answered(gateway, false);
+}
+
+bool broker_memory(struct gateway *gateway, const struct event *event)
+{
+    if (strcmp(event->message.topic, gateway->topic_info) != 0)
+        return false;
+    gateway->info_comes = true;
+    if (gateway->memory_asked) /* else another echo */
+        answered(gateway, event->message.retained);
     return true;
 }

@@ -106,6 +106,8 @@ bool greet_is_settled(const struct gateway *gateway)
 static void settle(struct gateway *gateway)
 {
     gateway->greeting.step = GREETING_STEP_CLAIMING;
+    if (!gateway->greeting.deaf)
+        broker_told_all(gateway);
     gateway->greeting.due_us = gateway_in(gateway, CLAIM_MS);
     gateway_arm(gateway, gateway->greeting.due_us);
     gateway->bridge_dirty = true;

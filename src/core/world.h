@@ -540,6 +540,7 @@ struct gateway {
     char broker_text[256]; /* why it is not up */
     uint32_t max_packet;
     bool memory_asked;                       /* whether it has what we retained there */
+    bool info_comes;                         /* it lets us read our `info` */
     unsigned refusals_told, refusals_untold; /* in the log, since the last health message */
     struct strbuf payload;                   /* scratch */
     bool stopping;
@@ -1000,6 +1001,7 @@ void broker_lost(struct gateway *gateway, const char *reason, char *why, size_t 
 void broker_ask_memory(struct gateway *gateway); /* before anything is published */
 /* true: it was about that, and for nobody else */
 bool broker_memory(struct gateway *gateway, const struct event *event);
+void broker_told_all(struct gateway *gateway); /* what it retains for our subscriptions has come */
 
 /* status.c */
 char *status_topic(const struct settings *settings, const char *last); /* owned: bridge topics */

@@ -177,6 +177,22 @@ static void a_broker_that_forgot_gets_the_last_values_again(void **state)
     assert_int_equal(world_count_published(world, "g/d0/level"), 1);
 }
 
+/* A connection that breaks right behind `info` must not make the next one believe that the broker
+ * remembers. */
+static void a_broker_that_forgot_is_noticed_before_it_is_told_anything(void **state)
+{
+    remember_subscription();
+    world_message(world, "g/bridge/gw/info", "{}", false); /* it lets us read it */
+    notify(7);
+    world_broker_down(world);
+    world_clear(world);
+    world_broker_up(world); /* it sends nothing that it had retained */
+    assert_int_equal(world_count_published(world, "g/d0/level"), 1);
+    assert_int_equal(count_logs("lost what it retained: 1 "), 1);
+    const struct action *value = last_publish("g/d0/level");
+    assert_non_null(strstr(value->publish.payload, "\"value\":7"));
+}
+
 static void a_broker_that_remembers_gets_nothing_twice(void **state)
 {
     remember_subscription();
@@ -201,6 +217,7 @@ int main(void)
         TEST(a_message_on_which_the_broker_hangs_up_is_given_up_and_said),
         TEST(the_broker_is_asked_for_its_memory_before_anything_is_published),
         TEST(a_broker_that_forgot_gets_the_last_values_again),
+        TEST(a_broker_that_forgot_is_noticed_before_it_is_told_anything),
         TEST(a_broker_that_remembers_gets_nothing_twice),
     };
 
