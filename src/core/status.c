@@ -449,12 +449,12 @@ void status_adapter_event(struct gateway *gateway, const struct adapter *adapter
     put_buffer(gateway, gateway->topic_event, false);
 }
 
-/* "2 of 3 devices online; broker connected; strap: it has not been heard" */
+/* "1 of 3 devices online, 1 idle; broker connected; strap: it has not been heard" */
 void status_sentence(struct gateway *gateway)
 {
     const struct peer *missing = NULL;
-    char text[sizeof(gateway->sentence)];
-    size_t wanted = 0, online = 0;
+    char text[sizeof(gateway->sentence)], idle_text[32] = "";
+    size_t wanted = 0, online = 0, idle = 0;
 
     for (size_t i = 0; i < gateway->n_peers; i++) {
         const struct peer *peer = gateway->peers[i];
@@ -463,11 +463,15 @@ void status_sentence(struct gateway *gateway)
             continue;
         wanted++;
         online += peer->state == PEER_STATE_ONLINE;
-        if (!missing && peer->state != PEER_STATE_ONLINE)
+        bool rests = peer->state == PEER_STATE_IDLE && peer->reason == REASON_IDLE;
+        idle += rests;
+        if (!missing && !rests && peer->state != PEER_STATE_ONLINE)
             missing = peer;
     }
-    int n = snprintf(text, sizeof(text), "%zu of %zu devices online; broker %s%s", online, wanted,
-                     gateway->broker_up ? "connected" : "not connected",
+    if (idle)
+        snprintf(idle_text, sizeof(idle_text), ", %zu idle", idle);
+    int n = snprintf(text, sizeof(text), "%zu of %zu devices online%s; broker %s%s", online, wanted,
+                     idle_text, gateway->broker_up ? "connected" : "not connected",
                      gateway->broker_up || !*gateway->broker_text ? "" : ": ");
     if (!gateway->broker_up && n > 0 && (size_t)n < sizeof(text))
         n += snprintf(text + n, sizeof(text) - (size_t)n, "%s", gateway->broker_text);

@@ -442,6 +442,24 @@ static void service_manager_is_told_in_a_sentence_what_is_missing(void **state)
     world_free(world);
 }
 
+static void a_device_that_rests_hides_none_that_is_missing(void **state)
+{
+    struct world *world = world_new(2);
+
+    world->settings.devices[0].connection.mode = CONNECTION_MODE_ON_DEMAND;
+    world_start(world);
+    world_bluez_up(world);
+    world_broker_up(world);
+    assert_string_equal(last_sentence(world),
+                        "0 of 2 devices online, 1 idle; broker connected; d1: C0:00:00:00:00:01 "
+                        "has not been heard (off, out of reach, or connected elsewhere?)");
+    world_online(world, 1);
+    assert_string_equal(last_sentence(world), "1 of 2 devices online, 1 idle; broker connected");
+    world_adapter_gone(world, ADAPTER_1);
+    assert_non_null(strstr(last_sentence(world), "0 of 2 devices online; broker connected; d0: "));
+    world_free(world);
+}
+
 static void lost_bluez_is_logged_once_with_what_to_do(void **state)
 {
     struct world *world = world_new(1);
@@ -500,6 +518,7 @@ int main(void)
         cmocka_unit_test(stop_says_goodbye_and_quits),
         cmocka_unit_test(stop_does_not_wait_for_a_broker_that_is_slow),
         cmocka_unit_test(service_manager_is_told_in_a_sentence_what_is_missing),
+        cmocka_unit_test(a_device_that_rests_hides_none_that_is_missing),
         cmocka_unit_test(lost_bluez_is_logged_once_with_what_to_do),
         cmocka_unit_test(disabled_device_is_left_alone),
     };
