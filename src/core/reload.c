@@ -28,7 +28,6 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
 
     ops_cancel_all(peer, "cancelled", why);
     hold_cancel_all(peer, "cancelled", why);
-    publish_flush(peer); /* from now on its topics are somebody else's, or are cleared */
     for (uint32_t i = 0; i < peer->n_sources; i++)
         publish_reset(peer, i);
     gateway_remove_id(gateway, peer);
@@ -252,6 +251,7 @@ static void commit_old(struct gateway *gateway, struct item *item)
     struct peer *peer = item->old;
 
     if (leaves(item)) {
+        publish_flush(peer); /* what follows may clear its topics, or give them away */
         if (item->fresh)
             claim_inherit(item->fresh, peer);
         bool speaks = item->fresh && item->fresh->speaks;

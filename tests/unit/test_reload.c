@@ -495,6 +495,29 @@ static void what_is_held_back_of_a_device_that_leaves_comes_before_its_end(void 
     }
 }
 
+static void values_of_a_device_that_another_gateway_gets_are_not_sent_any_more(void **state)
+{
+    struct world *world =
+        begin(HEAD DEVICE("d0", "0", "", "publish: { min_interval: 2s },", "") PLAIN("d1", "1"));
+    struct action subscribe = online(world, 0);
+    struct action other = online(world, 1);
+
+    world_value(world, &subscribe, "\1", 1); /* the broker has it, */
+    world_value(world, &other, "\1", 1);
+    world_broker_down(world);
+    world_advance(world, 2000);
+    world_value(world, &subscribe, "\2", 1); /* this one waits, */
+    world_value(world, &subscribe, "\3", 1); /* and this one is held back */
+    take(world, HEAD DEVICE("d0", "0", "    gateway: attic\n", "", "") PLAIN("d1", "1"));
+    world_broker_up(world);
+    world_message(world, "g/bridge/gw/info", "{}", false); /* it has forgotten what it had */
+    world_advance(world, 10000);
+    assert_int_equal(world_count_published(world, "g/d0/level"), 0);
+    assert_int_equal(world_count_published(world, "g/d1/level"), 1);
+    assert_int_equal(world->gateway->counts.let_go, 2);
+    world_free(world);
+}
+
 static void a_topic_that_goes_with_the_link_while_the_broker_is_away_is_cleared(void **state)
 {
     struct world *world = begin(HEAD PLAIN("d0", "0"));
@@ -952,6 +975,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_connect_holds_the_token_until_it_is_over),
         cmocka_unit_test(a_removed_device_answers_says_offline_and_leaves_nothing_behind),
         cmocka_unit_test(what_is_held_back_of_a_device_that_leaves_comes_before_its_end),
+        cmocka_unit_test(values_of_a_device_that_another_gateway_gets_are_not_sent_any_more),
         cmocka_unit_test(a_topic_that_goes_with_the_link_while_the_broker_is_away_is_cleared),
         cmocka_unit_test(a_topic_that_goes_together_with_the_question_whose_it_is_is_cleared),
         cmocka_unit_test(a_topic_that_goes_twice_while_the_broker_is_slow_is_cleared_twice),
