@@ -381,6 +381,8 @@ struct sim {
 void sim_settings_make(struct sim *sim);
 void sim_settings_free(struct settings *settings); /* not the memory itself */
 struct schema *sim_schema_number(void);            /* `value`, a uint32 */
+/* the same, and where a set may leave it out, `rest` behind it */
+struct schema *sim_schema_of(const struct characteristic_settings *entry);
 bool sim_radio_serves(const struct sim *sim, size_t peer, int radio);
 /* some peer's radio; with `auto`: may become it */
 bool sim_radio_selected(const struct sim *sim, int radio);

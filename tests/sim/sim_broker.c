@@ -335,8 +335,11 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
                  times);
         return "read";
     }
-    snprintf(buf, size, "\"device\":\"d%zu\",\"characteristic\":\"e%u\",\"value\":%u%s}", device,
-             entry, WRITE_MARK | index, times);
+    snprintf(buf, size,
+             sim_chance(sim, 50)
+                 ? "\"device\":\"d%zu\",\"characteristic\":\"e%u\",\"value\":%u%s}"
+                 : "\"device\":\"d%zu\",\"characteristic\":\"e%u\",\"value\":{\"value\":%u}%s}",
+             device, entry, WRITE_MARK | index, times);
     return "write";
 }
 

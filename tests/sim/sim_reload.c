@@ -107,7 +107,7 @@ static void copy_device(const struct device_settings *from, struct device_settin
         copy(from->characteristics, from->n_characteristics * sizeof(*from->characteristics));
     for (size_t i = 0; i < to->n_characteristics; i++) {
         to->characteristics[i].id = strdup(from->characteristics[i].id);
-        to->characteristics[i].schema = sim_schema_number();
+        to->characteristics[i].schema = sim_schema_of(&from->characteristics[i]);
     }
 }
 

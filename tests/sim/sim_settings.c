@@ -41,24 +41,44 @@ static void make_device(struct sim *sim, size_t i)
     }
 }
 
-struct schema *sim_schema_number(void)
+static struct field_spec field(const char *name, enum field_type type, uint8_t size)
 {
-    struct field_spec *spec = calloc(1, sizeof(*spec));
+    return (struct field_spec){.name = strdup(name),
+                               .type = type,
+                               .size = size,
+                               .offset = FIELD_OFFSET_NEXT,
+                               .length = FIELD_LENGTH_REST,
+                               .scale.mantissa = 1,
+                               .publish = true};
+}
+
+static struct schema *new_schema(size_t n)
+{
+    struct field_spec *specs = calloc(2, sizeof(*specs));
     struct schema *schema = NULL;
     struct schema_error error;
 
-    if (!spec)
+    if (!specs)
         abort();
-    spec->name = strdup("value");
-    spec->type = FIELD_TYPE_UINT;
-    spec->size = 4;
-    spec->offset = FIELD_OFFSET_NEXT;
-    spec->length = FIELD_LENGTH_REST;
-    spec->scale.mantissa = 1;
-    spec->publish = true;
-    if (schema_new_take(spec, 1, false, &schema, &error) != 0)
+    specs[0] = field("value", FIELD_TYPE_UINT, 4);
+    if (n > 1) {
+        specs[1] = field("rest", FIELD_TYPE_BYTES, 0);
+        specs[1].publish = false;
+        specs[1].has_default = true; /* none: for steps, and where nothing can be read */
+    }
+    if (schema_new_take(specs, n, false, &schema, &error) != 0)
         abort();
     return schema;
+}
+
+struct schema *sim_schema_number(void)
+{
+    return new_schema(1);
+}
+
+struct schema *sim_schema_of(const struct characteristic_settings *entry)
+{
+    return new_schema(entry->set == SET_MERGE ? 2 : 1);
 }
 
 static void make_entry(struct sim *sim, const struct sim_device *device, size_t c, size_t n,
@@ -74,7 +94,6 @@ static void make_entry(struct sim *sim, const struct sim_device *device, size_t 
         .uuid = bt_uuid_from_u16(device->chars[c].uuid),
         .index = -1,
         .readable = true,
-        .schema = sim_schema_number(),
         .retain = true,
         .qos = !sim_chance(sim, 10),
         .history_latest = sim_chance(sim, 10),
@@ -83,6 +102,8 @@ static void make_entry(struct sim *sim, const struct sim_device *device, size_t 
         flags & (GATT_FLAG_NOTIFY | GATT_FLAG_INDICATE) && (c == 0 || sim_chance(sim, 85));
     entry->writable = flags & (GATT_FLAG_WRITE | GATT_FLAG_WRITE_COMMAND) && sim_chance(sim, 90);
     entry->response = sim_chance(sim, 20) ? TRI_NO : TRI_AUTO;
+    entry->set = entry->writable && sim_chance(sim, 40) ? SET_MERGE : SET_WHOLE;
+    entry->schema = sim_schema_of(entry);
     if (flags & GATT_FLAG_READ) {
         entry->read_on_connect = sim_chance(sim, 40);
         if (sim_chance(sim, 30))
