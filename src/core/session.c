@@ -469,6 +469,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
 
     if (peer->state != PEER_STATE_CONFIGURING || event->op.id != peer->wait_op)
         return;
+    peer->wait_op = 0; /* once is enough */
     struct source *source = &peer->sources[peer->configuring];
     const char *id = peer->entries[source->first_entry].settings->id;
     if (result->status == BT_STATUS_OK) {

@@ -468,6 +468,21 @@ static void on_connect_comes_after_subscribing_and_before_online(void **state)
     world_free(world);
 }
 
+static void second_answer_to_a_subscription_changes_nothing(void **state)
+{
+    struct world *world = begin(ON_CONNECT);
+
+    come_up(world);
+    struct action subscribe = subscribed(world);
+    world_answer(world, &subscribe, BT_STATUS_FAILED); /* it was answered */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_CONFIGURING);
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    write_is_answered(world, 9);
+    value(world, &subscribe, 5);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+    world_free(world);
+}
+
 static void failed_on_connect_is_a_failed_attempt_that_names_the_step(void **state)
 {
     struct world *world = begin(ON_CONNECT);
@@ -820,6 +835,7 @@ int main(void)
         cmocka_unit_test(lost_link_ends_a_command_with_one_answer),
         cmocka_unit_test(stopping_answers_commands_that_run_and_that_wait),
         cmocka_unit_test(on_connect_comes_after_subscribing_and_before_online),
+        cmocka_unit_test(second_answer_to_a_subscription_changes_nothing),
         cmocka_unit_test(failed_on_connect_is_a_failed_attempt_that_names_the_step),
         cmocka_unit_test(subscribe_step_moves_a_subscription_behind_a_write),
         cmocka_unit_test(on_connect_ends_with_the_attempt_that_it_is_part_of),
