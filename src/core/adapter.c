@@ -90,7 +90,7 @@ void adapter_choose(struct gateway *gateway)
 
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
         struct adapter *adapter = &gateway->adapters[i];
-        bool used = adapter->used;
+        bool used = adapter->used, chosen = adapter->chosen;
 
         if (!adapter->id)
             continue;
@@ -98,6 +98,9 @@ void adapter_choose(struct gateway *gateway)
         adapter->used = adapter->chosen || is_named(gateway, adapter);
         if (adapter->used && !used)
             status_adapter_event(gateway, adapter, LOG_LEVEL_INFO, "adapter_used", "is used");
+        /* who is linked there is not heard, and was nobody's way until now */
+        if (gateway->n_unbound && ((adapter->used && !used) || (adapter->chosen && !chosen)))
+            actions_add(gateway->actions, ACTION_TELL_DEVICES);
     }
 }
 

@@ -103,13 +103,15 @@ void claim_say(struct peer *peer)
 
 static void enter(struct peer *peer, enum claim_state state, uint64_t due_us)
 {
-    bool listed = claim_held_by(peer) != NULL;
+    bool listed = claim_held_by(peer) != NULL, looked = claim_may_become_ours(peer);
 
     peer->claim.state = state;
     peer->claim.due_us = due_us;
     gateway_arm(peer->gateway, due_us);
     /* `devices` names the holder, or our topics */
     peer->gateway->bridge_dirty |= listed || claim_held_by(peer) || state == CLAIM_STATE_CLAIMED;
+    if (!looked && claim_may_become_ours(peer) && !peer->bound)
+        actions_add(peer->gateway->actions, ACTION_TELL_DEVICES); /* who is linked is not heard */
     if (!peer->ours && peer->state == PEER_STATE_DISABLED)
         claim_say(peer);
 }

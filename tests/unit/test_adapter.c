@@ -242,6 +242,32 @@ static void auto_is_the_one_in_use_else_one_that_is_on_else_the_first(void **sta
     world_free(world);
 }
 
+/* Who is linked there already, by somebody else, does not advertise, and was told of before. */
+static void auto_asks_who_is_linked_where_it_goes(void **state)
+{
+    struct world *world = world_new(1);
+    struct event linked = {.type = EVENT_DEVICE,
+                           .device_info = {.adapter = ADAPTER_2,
+                                           .device = 7,
+                                           .address = {{0xc0, 0, 0, 0, 0, 7}},
+                                           .name = "Meter 1",
+                                           .connected = true,
+                                           .rssi = RSSI_UNKNOWN}};
+
+    world->settings.devices[0].match = (struct match_settings){.name = strdup("Meter*")};
+    world_start(world);
+    world_bluez_up(world);
+    world_adapter(world, ADAPTER_2, true);
+    world_event(world, &linked);
+    world_clear(world);
+    world_adapter_gone(world, ADAPTER_1);
+    assert_int_equal(used_of(world), ADAPTER_2);
+    world_expect(world, ACTION_TELL_DEVICES);
+    world_event(world, &linked);
+    assert_int_equal(world_expect(world, ACTION_RESOLVE)->device, 7);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +280,7 @@ int main(void)
         cmocka_unit_test(blocked_adapter_is_told_and_polled_slowly),
         cmocka_unit_test(adapter_that_bluez_says_is_blocked_is_on_as_soon_as_it_is_not),
         cmocka_unit_test(auto_is_the_one_in_use_else_one_that_is_on_else_the_first),
+        cmocka_unit_test(auto_asks_who_is_linked_where_it_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

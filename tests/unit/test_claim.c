@@ -172,6 +172,36 @@ static void device_is_taken_over_when_its_gateway_goes(void **state)
     world_free(world);
 }
 
+/* Somebody else's link: such a device does not advertise, so it would never be heard. */
+static void device_that_is_linked_already_is_found_when_it_is_taken_over(void **state)
+{
+    struct world *world = begin_free();
+    struct match_settings *match = &world->settings.devices[0].match;
+    struct event linked = {.type = EVENT_DEVICE,
+                           .device_info = {.adapter = ADAPTER_1,
+                                           .device = 7,
+                                           .address = {{0xc0, 0, 0, 0, 0, 7}},
+                                           .name = "Meter 1",
+                                           .connected = true,
+                                           .rssi = RSSI_UNKNOWN}};
+
+    *match = (struct match_settings){.name = strdup("Meter*")};
+    world_retain(world, ATTIC, "online");
+    world_retain(world, LINK, "{\"gateway\":\"attic\"}");
+    start(world);
+    world_broker_up(world);
+    world_message(world, ATTIC, "online", false);
+    world_event(world, &linked); /* it is none of ours */
+    world_clear(world);
+    world_message(world, ATTIC, "offline", false);
+    world_expect(world, ACTION_TELL_DEVICES);
+    world_event(world, &linked);
+    world_advance(world, GRACE_MS + STANDS_MS);
+    assert_int_equal(world_expect(world, ACTION_RESOLVE)->device, 7);
+    assert_null(world_find(world, ACTION_CONNECT, NULL));
+    world_free(world);
+}
+
 static void gateway_that_says_nothing_live_is_not_believed(void **state)
 {
     struct world *world = begin_free();
@@ -446,15 +476,18 @@ int main(void)
         cmocka_unit_test(gateway_that_is_alone_waits_for_nobody),
         cmocka_unit_test(device_of_another_gateway_is_left_alone_and_that_is_said),
         cmocka_unit_test(device_is_taken_over_when_its_gateway_goes),
+        cmocka_unit_test(device_that_is_linked_already_is_found_when_it_is_taken_over),
         cmocka_unit_test(gateway_that_says_nothing_live_is_not_believed),
         cmocka_unit_test(gateways_of_the_past_leave_room_for_those_that_are_there),
         cmocka_unit_test(newcomer_hears_that_this_gateway_lives),
         cmocka_unit_test(device_that_another_gateway_claims_is_let_go),
         cmocka_unit_test(device_that_comes_back_while_its_link_goes_down_waits_for_that),
+        cmocka_unit_test(paused_device_that_is_let_go_does_not_speak_of_the_pause),
         cmocka_unit_test(without_a_broker_the_gateway_goes_on_alone),
         cmocka_unit_test(what_another_gateway_has_when_the_broker_comes_is_let_go),
         cmocka_unit_test(values_wait_until_the_claim_has_come_back),
         cmocka_unit_test(broker_that_gives_nothing_back_stops_nobody),
+        cmocka_unit_test(online_that_waits_goes_behind_a_device_that_is_taken_meanwhile),
         cmocka_unit_test(nonsense_claims_nothing),
         cmocka_unit_test(bound_device_is_not_claimed_away),
         cmocka_unit_test(stop_says_nothing_of_what_another_gateway_has),
