@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LET_GO "another gateway has it now"
+
 /* ---- connecting ---- */
 
 static void resolve(struct peer *peer)
@@ -568,9 +570,13 @@ void peer_let_go(struct peer *peer)
     case PEER_STATE_PAIRING:
     case PEER_STATE_CONFIGURING:
     case PEER_STATE_ONLINE:
-        peer_disconnect(peer, REASON_HELD_ELSEWHERE, false, false, "another gateway has it now");
+        peer_disconnect(peer, REASON_HELD_ELSEWHERE, false, false, LET_GO);
         break;
-    case PEER_STATE_DISCONNECTING: peer->after.failure = false; break;
+    case PEER_STATE_DISCONNECTING: /* whatever it was for: a pause ends, and this does not */
+        peer->after.failure = false;
+        peer->after.reason = REASON_HELD_ELSEWHERE;
+        peer_enter_state(peer, PEER_STATE_DISCONNECTING, REASON_HELD_ELSEWHERE, "%s", LET_GO);
+        break;
     case PEER_STATE_DISABLED:
     case PEER_STATE_ABSENT:
     case PEER_STATE_READY:

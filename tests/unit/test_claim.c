@@ -301,6 +301,27 @@ static void device_that_comes_back_while_its_link_goes_down_waits_for_that(void 
     world_free(world);
 }
 
+/* The pause ends while its link still does not go: that is not what it waits for. */
+static void paused_device_that_is_let_go_does_not_speak_of_the_pause(void **state)
+{
+    struct world *world = begin_free();
+
+    start(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    world_message(world, ATTIC, "online", false);
+    world_message(world, "g/bridge/gw/request/pause", "{\"device\":\"d0\",\"for\":\"20s\"}", false);
+    world_answer(world, world_expect(world, ACTION_DISCONNECT), BT_STATUS_FAILED);
+    assert_int_equal(world->gateway->peers[0]->reason, REASON_PAUSED);
+    world_message(world, LINK, ATTICS, false);
+    world_advance(world, 25000);
+    assert_int_equal(world->gateway->peers[0]->state, PEER_STATE_DISCONNECTING);
+    assert_int_equal(world->gateway->peers[0]->reason, REASON_HELD_ELSEWHERE);
+    world_link(world, 100, false);
+    assert_string_equal(world->gateway->peers[0]->why, "held by gateway attic");
+    world_free(world);
+}
+
 /* ---- without the broker ---- */
 
 static void without_a_broker_the_gateway_goes_on_alone(void **state)
