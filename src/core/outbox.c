@@ -232,6 +232,17 @@ bool outbox_holds(const struct outbox *outbox, const char *name)
     return topic && (topic->n_queued || topic->n_in_flight);
 }
 
+void outbox_defer(struct outbox *outbox, const char *name)
+{
+    struct topic *topic;
+
+    HASH_FIND(hh, outbox->topics, name, strlen(name), topic);
+    if (!topic || !topic->queued_status)
+        return;
+    DL_DELETE(outbox->status, topic->queued_status);
+    DL_APPEND(outbox->status, topic->queued_status);
+}
+
 size_t outbox_forget(struct outbox *outbox, const char *name)
 {
     struct message *message, *next;

@@ -80,6 +80,8 @@ MUST_CHECK
 int outbox_put(struct outbox *outbox, const struct outbox_put *put);
 /* Forgets what is queued or kept for a topic and is not in flight; how much was queued. */
 size_t outbox_forget(struct outbox *outbox, const char *topic);
+/* What is queued for a topic of a status kind goes behind all others of status kinds. */
+void outbox_defer(struct outbox *outbox, const char *topic);
 /* Whether something for the topic is queued or in flight. */
 bool outbox_holds(const struct outbox *outbox, const char *topic);
 

@@ -73,14 +73,17 @@ static void key_uint(struct json_writer *w, const char *key, uint64_t value)
 
 static void publish_availability(struct peer *peer)
 {
-    bool available = contact_available(peer);
+    struct gateway *gateway = peer->gateway;
+    bool available = contact_available(peer), news = !peer->availability_known;
 
-    if (peer->availability_known && peer->available == available)
+    if (!news && peer->available == available)
         return;
     peer->availability_known = true;
     peer->available = available;
     const char *text = available ? "online" : "offline";
-    put(peer->gateway, peer->topic_availability, text, strlen(text), true);
+    put(gateway, peer->topic_availability, text, strlen(text), true);
+    if (news && gateway->greeting.online) /* that waits still, perhaps: it goes behind this */
+        outbox_defer(gateway->outbox, gateway->topic_status);
 }
 
 static void publish_link(struct peer *peer)

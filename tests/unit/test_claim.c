@@ -413,6 +413,40 @@ static void broker_that_gives_nothing_back_stops_nobody(void **state)
     world_free(world);
 }
 
+/* What another gateway left as its availability would be believed until ours comes. */
+static void online_that_waits_goes_behind_a_device_that_is_taken_meanwhile(void **state)
+{
+    struct event slow = {.type = EVENT_BROKER_UP,
+                         .broker_up = {.window = 1, .window_qos0 = 1, .v5 = true}};
+    struct event done = {.type = EVENT_PUBLISHED, .published.ok = true};
+    struct world *world = begin_free();
+    size_t online = SIZE_MAX, availability = SIZE_MAX;
+
+    world_retain(world, ATTIC, "online");
+    world_retain(world, LINK, ATTICS);
+    start(world);
+    world_event(world, &slow);
+    world->acknowledge = false;
+    world_clear(world);
+    world_message(world, ATTIC, "offline", false); /* `online` goes, and is not acknowledged, */
+    world_message(world, ATTIC, "offline", false); /* and another one waits */
+    world_advance(world, 2 * GRACE_MS);
+    assert_true(world->gateway->peers[0]->speaks);
+    for (size_t i = 0; i < world->n_seen; i++) {
+        const struct action *action = &world->seen[i];
+        if (action->type != ACTION_PUBLISH)
+            continue;
+        if (strcmp(action->publish.topic, "g/bridge/gw/status") == 0 && action->publish.length == 6)
+            online = i;
+        if (strcmp(action->publish.topic, "g/d0/status/availability") == 0)
+            availability = i;
+        done.published.token = action->publish.token;
+        world_event(world, &done);
+    }
+    assert_true(online != SIZE_MAX && availability < online);
+    world_free(world);
+}
+
 static void nonsense_claims_nothing(void **state)
 {
     static const char *const texts[] = {

@@ -169,6 +169,29 @@ static void status_goes_before_values_and_only_the_newest(void **state)
     outbox_free(outbox);
 }
 
+static void deferred_status_goes_behind_the_others(void **state)
+{
+    struct outbox *outbox = new_outbox(10, 1000);
+
+    outbox_defer(outbox, "s1"); /* there is none */
+    put(outbox, "v", "1");
+    put_status(outbox, "s1", "on");
+    put_status(outbox, "s2", "x");
+    outbox_defer(outbox, "s1");
+    outbox_defer(outbox, "v"); /* is no status */
+    put_status(outbox, "s3", "late");
+    outbox_open(outbox, 20, 20);
+    expect(outbox, "s2", "x");
+    uint64_t token = expect(outbox, "s1", "on");
+    outbox_defer(outbox, "s1"); /* is on its way */
+    expect(outbox, "s3", "late");
+    expect(outbox, "v", "1");
+    done(outbox, token);
+    expect_none(outbox);
+    assert_int_equal(stats_of(outbox).queued, 0);
+    outbox_free(outbox);
+}
+
 static void held_values_wait_while_status_goes(void **state)
 {
     struct outbox *outbox = new_outbox(10, 1000);
@@ -936,6 +959,7 @@ int main(void)
         cmocka_unit_test(values_leave_in_the_order_in_which_they_came),
         cmocka_unit_test(a_message_keeps_all_its_properties),
         cmocka_unit_test(status_goes_before_values_and_only_the_newest),
+        cmocka_unit_test(deferred_status_goes_behind_the_others),
         cmocka_unit_test(held_values_wait_while_status_goes),
         cmocka_unit_test(at_the_limit_nothing_is_dropped_and_one_past_it_the_oldest),
         cmocka_unit_test(the_limit_in_bytes_counts_topic_and_payload),
