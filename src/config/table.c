@@ -122,9 +122,25 @@ static const struct key commands_keys[] = {
      .help = "requests may name characteristics by bare UUID"},
 };
 
+static const struct key_word discovery_words[] = {
+    {"device", DISCOVERY_DEVICE, false},
+    {"component", DISCOVERY_COMPONENT, true},
+    {"off", DISCOVERY_OFF, false},
+};
+
 static const struct key home_assistant_keys[] = {
-    LATER("discovery", "how devices are announced to Home Assistant"),
-    LATER("prefix", "Home Assistant's discovery prefix"),
+    {.name = "discovery",
+     .type = KEY_WORD,
+     WORDS(discovery_words),
+     .fallback = "device",
+     AT(struct settings, home_assistant.discovery),
+     .help = "how devices are announced to Home Assistant: a document per device, or not (off)"},
+    {.name = "prefix",
+     .type = KEY_TOPIC,
+     .max = SETTINGS_MAX_BASE_TOPIC,
+     .fallback = "homeassistant",
+     AT(struct settings, home_assistant.prefix),
+     .help = "Home Assistant's discovery prefix"},
 };
 
 static const struct key_word scan_words[] = {

@@ -99,6 +99,8 @@ void broker_subscribed(struct gateway *gateway, const struct event *event)
         event->topic_subscribed.filter, why ? why : "for a reason of its own", (unsigned)code,
         strcmp(event->topic_subscribed.filter, gateway->topic_info) == 0
             ? "whether it forgets what it retains is not noticed"
+        : announce_is_birth(gateway, event->topic_subscribed.filter)
+            ? "Home Assistant's coming is not noticed"
         : greet_needs(gateway, event->topic_subscribed.filter)
             ? "what other gateways do, or what this one published before, is not seen"
             : "commands to it will not arrive");

@@ -204,6 +204,7 @@ static size_t forget_queued(const struct peer *peer)
 
     outbox_forget(outbox, peer->topic_availability);
     outbox_forget(outbox, peer->topic_link);
+    announce_forget(peer);
     for (size_t i = 0; i < peer->n_entries; i++)
         n += outbox_forget(outbox, peer->entries[i].topic);
     return n;

@@ -85,6 +85,7 @@ int gateway_new(const struct gateway_options *options, struct gateway **ret_gate
     gateway->stop_us = TIME_NEVER;
     gateway->health_us = TIME_NEVER;
     gateway->reconnect_us = TIME_NEVER;
+    gateway->birth_us = TIME_NEVER;
     gateway->bluez_reason = REASON_STARTING;
 
     r = outbox_new(&limits, &gateway->outbox);
@@ -399,6 +400,7 @@ static void timer(struct gateway *gateway)
         peer_timer(peer);
     greet_timer(gateway);
     claim_bridges_timer(gateway);
+    announce_timer(gateway);
     if (gateway->health_us <= gateway->now.mono_us) {
         broker_tell_more(gateway);
         if (gateway->broker_up && !gateway->stopping)
@@ -453,7 +455,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_TOPIC_SUBSCRIBED: broker_subscribed(gateway, event); break;
     case EVENT_MESSAGE:
         if (!claim_message(gateway, event) && !memory_message(gateway, event) &&
-            !broker_memory(gateway, event))
+            !broker_memory(gateway, event) && !announce_message(gateway, event))
             router_message(gateway, event);
         break;
     }
@@ -465,6 +467,7 @@ static void say(struct gateway *gateway)
     memory_run(gateway);
     if (gateway->bridge_dirty) {
         gateway->bridge_dirty = false;
+        gateway->announce_due = true;
         status_bridge(gateway);
     }
     if (gateway->claims_due)
@@ -474,6 +477,8 @@ static void say(struct gateway *gateway)
         for (size_t i = 0; i < gateway->n_peers; i++)
             status_link(gateway->peers[i]);
     }
+    if (gateway->announce_due)
+        announce_run(gateway);
     greet_finish(gateway);
 }
 

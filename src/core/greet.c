@@ -75,6 +75,7 @@ void greet_begin(struct gateway *gateway)
         outbox_forget(gateway->outbox, gateway->peers[i]->topic_availability);
         outbox_forget(gateway->outbox, gateway->peers[i]->topic_link);
     }
+    announce_begin(gateway);
     outbox_hold_values(gateway->outbox, true);
     broker_ask_memory(gateway);
     claim_forget_all(gateway);
@@ -199,6 +200,8 @@ void greet_finish(struct gateway *gateway)
     gateway->greeting.due_us = TIME_NEVER;
     if (!gateway->stopping && router_subscribe_requests(gateway) < 0)
         gateway->counts.rejected++; /* not before: who asks is to be answered by whose it is */
+    if (!gateway->stopping)
+        announce_subscribe(gateway);
     status_online(gateway, !gateway->stopping);
     outbox_hold_values(gateway->outbox, false);
 }

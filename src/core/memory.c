@@ -81,6 +81,8 @@ static void remember_address(struct peer *peer, const json_t *entry)
 
 static bool is_published(const struct peer *peer, const char *topic, bool retained)
 {
+    if (announce_is_topic(peer->gateway, peer->settings->id, topic))
+        return true;
     if (strcmp(topic, peer->topic_availability) == 0 || strcmp(topic, peer->topic_link) == 0)
         return true;
     for (size_t i = 0; i < peer->n_entries; i++)
@@ -91,14 +93,19 @@ static bool is_published(const struct peer *peer, const char *topic, bool retain
     return false;
 }
 
-/* <base>/<device>/..., and nothing that a broker would cut us off for */
+/* <base>/<device>/... or Home Assistant's document of the device, under whatever prefix; nothing
+ * that a broker would cut us off for */
 static bool is_topic_of(const struct gateway *gateway, const char *device, const char *topic)
 {
     const char *base = gateway->settings->gateway.base_topic;
     size_t base_length = strlen(base), length = strlen(device);
 
-    return topic_is_valid_name(topic, strlen(topic)) && strncmp(topic, base, base_length) == 0 &&
-           topic[base_length] == '/' && strncmp(topic + base_length + 1, device, length) == 0 &&
+    if (!topic_is_valid_name(topic, strlen(topic)))
+        return false;
+    if (discovery_is_topic_of(gateway->settings, device, topic))
+        return true;
+    return strncmp(topic, base, base_length) == 0 && topic[base_length] == '/' &&
+           strncmp(topic + base_length + 1, device, length) == 0 &&
            topic[base_length + 1 + length] == '/' && topic[base_length + 2 + length];
 }
 
@@ -176,6 +183,22 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
     }
 }
 
+/* what the gateway said of itself: its document for Home Assistant */
+static void read_own(struct gateway *gateway, const json_t *topics)
+{
+    const json_t *each;
+    size_t i;
+
+    json_array_foreach(topics, i, each)
+    {
+        const char *topic = json_string_value(each);
+        if (topic && topic_is_valid_name(topic, strlen(topic)) &&
+            discovery_is_topic_of(gateway->settings, NULL, topic) &&
+            !announce_is_topic(gateway, NULL, topic))
+            add_leftover(gateway, MEMORY_GATEWAY, topic);
+    }
+}
+
 bool memory_message(struct gateway *gateway, const struct event *event)
 {
     json_t *root, *entry;
@@ -198,6 +221,7 @@ bool memory_message(struct gateway *gateway, const struct event *event)
         return true;
     }
     json_array_foreach(json_object_get(root, "devices"), i, entry) read_entry(gateway, entry);
+    read_own(gateway, json_object_get(root, "topics"));
     json_decref(root);
     return true;
 }
@@ -224,7 +248,8 @@ const char *memory_next_removed(const struct gateway *gateway, size_t *index)
 
     for (; *index < memory->n_leftovers; ++*index) {
         const char *device = memory->leftovers[*index].device;
-        bool named = gateway_find_peer((struct gateway *)gateway, device, strlen(device)) != NULL;
+        bool named = strcmp(device, MEMORY_GATEWAY) == 0 ||
+                     gateway_find_peer((struct gateway *)gateway, device, strlen(device)) != NULL;
         for (size_t i = 0; !named && i < *index; i++)
             named = strcmp(memory->leftovers[i].device, device) == 0;
         if (!named) {
@@ -260,7 +285,10 @@ void memory_broker_lost(struct gateway *gateway)
 static void clear(struct gateway *gateway, struct leftover *leftover)
 {
     size_t length = strlen(gateway->settings->gateway.base_topic) + strlen(leftover->device) + 2;
-    bool status = strncmp(leftover->topic + length, "status/", 7) == 0;
+    bool own = strcmp(leftover->device, MEMORY_GATEWAY) == 0;
+    bool status =
+        discovery_is_topic_of(gateway->settings, own ? NULL : leftover->device, leftover->topic) ||
+        strncmp(leftover->topic + length, "status/", 7) == 0;
     struct outbox_put put = {
         .topic = leftover->topic, .payload = "", .qos = 1, .retain = true, .status = status};
 
@@ -288,8 +316,9 @@ void memory_run(struct gateway *gateway)
         const struct peer *peer =
             gateway_find_peer(gateway, leftover->device, strlen(leftover->device));
 
-        if (leftover->state == LEFTOVER_STATE_WAITING && peer &&
-            is_published(peer, leftover->topic, true)) {
+        bool again = peer ? is_published(peer, leftover->topic, true)
+                          : announce_is_topic(gateway, NULL, leftover->topic);
+        if (leftover->state == LEFTOVER_STATE_WAITING && again) {
             remove_leftover(memory, i); /* it is configured again */
             continue;
         }

@@ -118,6 +118,8 @@ void outbox_forgive(struct outbox *outbox);
 /* The broker had lost its memory when it came: what it took on connections before is queued again
  * unless something newer is. Returns how many. */
 size_t outbox_republish(struct outbox *outbox, uint64_t now_us);
+/* What the broker keeps is published once more: somebody has come who may have missed it. */
+void outbox_repeat(struct outbox *outbox, uint64_t now_us);
 /* Holds back values (status kinds still go): true until the announcement is out. */
 void outbox_hold_values(struct outbox *outbox, bool hold);
 

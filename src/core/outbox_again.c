@@ -53,14 +53,15 @@ void outbox_forgive(struct outbox *outbox)
     }
 }
 
-size_t outbox_republish(struct outbox *outbox, uint64_t now_us)
+/* `all`: also what it took on this connection */
+static size_t publish_kept(struct outbox *outbox, uint64_t now_us, bool all)
 {
     size_t n = 0;
 
     /* the limits may push a topic out, but never this one */
     for (struct topic *topic = outbox->topics; topic; topic = topic->hh.next) {
         struct message *message = topic->kept;
-        if (!message || topic->newest || message->n_cuts == outbox->n_cuts)
+        if (!message || topic->newest || (!all && message->n_cuts == outbox->n_cuts))
             continue; /* a newer one goes anyway, or it came after the memory was lost */
         uint64_t age_s = (now_us - message->put_us) / MS_TO_US(1000);
         if (message->expiry_s && age_s >= message->expiry_s)
@@ -79,4 +80,14 @@ size_t outbox_republish(struct outbox *outbox, uint64_t now_us)
         n++;
     }
     return n;
+}
+
+size_t outbox_republish(struct outbox *outbox, uint64_t now_us)
+{
+    return publish_kept(outbox, now_us, false);
+}
+
+void outbox_repeat(struct outbox *outbox, uint64_t now_us)
+{
+    (void)publish_kept(outbox, now_us, true);
 }

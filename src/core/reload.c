@@ -326,6 +326,7 @@ static bool commit(struct gateway *gateway, struct settings *next, struct plan *
     const struct settings *old = gateway->settings;
     bool fresh = false;
 
+    announce_reload(gateway, next);
     gateway->settings = next;
     for (size_t i = 0; i < plan->n; i++) {
         const struct item *item = &plan->items[i];

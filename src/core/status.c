@@ -152,6 +152,7 @@ void status_link_again(struct peer *peer)
     if (!peer->claim.said) /* else the claim was it, unless something changed since */
         peer->link_dirty = true;
     peer->gateway->links_dirty = true;
+    announce_again(peer);
 }
 
 /* ---- what is no longer in the file ---- */
@@ -188,6 +189,10 @@ void status_clear_device(struct peer *peer)
     gateway_pump(peer->gateway); /* before it is replaced by the next one */
     memory_leave(peer->gateway, peer->settings->id, peer->topic_availability);
     memory_leave(peer->gateway, peer->settings->id, peer->topic_link);
+    char buf[DISCOVERY_TOPIC_SIZE];
+    const char *document = announce_topic(peer->gateway, peer->settings->id, buf);
+    if (document)
+        memory_leave(peer->gateway, peer->settings->id, document);
     status_clear_entries(peer, NULL, 0);
 }
 
@@ -271,6 +276,10 @@ static void topics(struct json_writer *w, const struct peer *peer)
     if (claim_lists_topics(peer)) {
         json_write_string(w, peer->topic_availability);
         json_write_string(w, peer->topic_link);
+        char buf[DISCOVERY_TOPIC_SIZE];
+        const char *document = announce_topic(peer->gateway, peer->settings->id, buf);
+        if (document)
+            json_write_string(w, document);
         for (size_t i = 0; i < peer->n_entries; i++)
             if (!peer->entries[i].settings->n_messages) /* these publish in its place */
                 json_write_string(w, peer->entries[i].topic);
@@ -296,6 +305,20 @@ static void removed_devices(struct gateway *gateway, struct json_writer *w)
         json_write_array_end(w);
         json_write_object_end(w);
     }
+}
+
+/* what it publishes of itself and must clear itself */
+static void own_topics(struct gateway *gateway, struct json_writer *w)
+{
+    char buf[DISCOVERY_TOPIC_SIZE];
+    const char *document = announce_topic(gateway, NULL, buf);
+
+    json_write_key(w, "topics");
+    json_write_array_begin(w);
+    if (document)
+        json_write_string(w, document);
+    memory_list_topics(gateway, w, MEMORY_GATEWAY);
+    json_write_array_end(w);
 }
 
 /* The gateway's memory on the broker: what it publishes, per device. */
@@ -330,6 +353,7 @@ static void devices(struct gateway *gateway)
     }
     removed_devices(gateway, &w);
     json_write_array_end(&w);
+    own_topics(gateway, &w);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_devices, true);
 }

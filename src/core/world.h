@@ -27,6 +27,7 @@
  *   access    a value that people send to a characteristic
  *   merge     ... where it is only a part of it
  *   status    the JSON of link, info, devices, health
+ *   announce  when Home Assistant is told of devices
  *
  * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
  * notification costs no look at any timer.
@@ -35,6 +36,7 @@
 
 #include "core/action.h"
 #include "core/dedup.h"
+#include "core/discovery.h"
 #include "core/event.h"
 #include "core/frame.h"
 #include "core/gateway.h"
@@ -444,6 +446,7 @@ struct peer {
 
     bool link_dirty;
     bool availability_known, available; /* as published last */
+    uint64_t announced; /* hash of its document on this connection to the broker; 0: none */
     uint64_t link_published_us;
     int16_t rssi_published;
     uint64_t malformed_logged_us;
@@ -509,9 +512,12 @@ struct gateway {
     bool links_dirty;          /* some peer has link_dirty */
     bool sentence_dirty;       /* what the service manager is told changed */
     char sentence[400];
-    bool bridge_dirty; /* info or devices changed */
-    bool claims_due;   /* some claim is to be published */
-    bool schedule;     /* somebody's chance to connect changed */
+    bool bridge_dirty;  /* info or devices changed */
+    bool claims_due;    /* some claim is to be published */
+    bool announce_due;  /* some document for Home Assistant may have changed */
+    uint64_t announced; /* hash of the gateway's own; 0: none */
+    uint64_t birth_us;  /* Home Assistant has come: it is told again then; TIME_NEVER */
+    bool schedule;      /* somebody's chance to connect changed */
 
     struct peer **peers; /* owned, and each of them; in the file's order */
     size_t n_peers;
@@ -774,6 +780,7 @@ void claim_bridges_timer(struct gateway *gateway);
 
 /* memory.c */
 #define MEMORY_HASH_SIZE 17
+#define MEMORY_GATEWAY   "bridge" /* as device: what the gateway said of itself */
 bool memory_message(struct gateway *gateway, const struct event *event); /* false: not ours */
 /* of what an entry without an address looks for */
 void memory_match_hash(const struct match_settings *match, char *buf, size_t size);
@@ -1027,6 +1034,22 @@ void status_event(struct gateway *gateway, const char *type, const struct peer *
 void status_adapter_event(struct gateway *gateway, const struct adapter *adapter,
                           enum log_level level, const char *type, const char *format, ...)
     PRINTF_LIKE(5, 6);
+
+/* announce.c */
+void announce_begin(struct gateway *gateway);     /* the broker is there */
+void announce_subscribe(struct gateway *gateway); /* to Home Assistant's coming */
+bool announce_message(struct gateway *gateway, const struct event *event); /* false: not that */
+bool announce_is_birth(const struct gateway *gateway, const char *topic);
+void announce_run(struct gateway *gateway);    /* documents that are new; `devices` is out */
+void announce_again(struct peer *peer);        /* whether it has changed or not */
+void announce_forget(const struct peer *peer); /* nothing of it goes out any more */
+void announce_timer(struct gateway *gateway);
+/* the settings are about to change */
+void announce_reload(struct gateway *gateway, const struct settings *next);
+/* where a document is published now, or NULL; `device` NULL: the gateway's own */
+const char *announce_topic(const struct gateway *gateway, const char *device,
+                           char buf[static DISCOVERY_TOPIC_SIZE]);
+bool announce_is_topic(const struct gateway *gateway, const char *device, const char *topic);
 
 /* match.c */
 bool match_device(const struct match_settings *match, const struct device_info *info);

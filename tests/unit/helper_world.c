@@ -126,6 +126,7 @@ static void forget(struct settings *settings)
     free(settings->commands.reply_to);
     free(settings->gateway.id);
     free(settings->gateway.base_topic);
+    free(settings->home_assistant.prefix);
     *settings = (struct settings){0};
 }
 

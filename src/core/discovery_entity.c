@@ -1,0 +1,519 @@
+/*
+ * One field of a characteristic to one entity of Home Assistant; see discovery.h. A field that can
+ * be written by itself is a control (switch, number, select, text), any other a sensor.
+ */
+#include "core/discovery_part.h"
+
+#include "util/decimal.h"
+#include "util/err.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define NAME_SIZE (SETTINGS_MAX_NAME + SCHEMA_MAX_NAME + 2)
+
+enum platform {
+    PLATFORM_NONE,
+    PLATFORM_SENSOR,
+    PLATFORM_BINARY_SENSOR,
+    PLATFORM_EVENT,
+    PLATFORM_SWITCH,
+    PLATFORM_NUMBER,
+    PLATFORM_SELECT,
+    PLATFORM_TEXT,
+};
+
+static const char *const platform_names[] = {
+    [PLATFORM_NONE] = "",
+    [PLATFORM_SENSOR] = "sensor",
+    [PLATFORM_BINARY_SENSOR] = "binary_sensor",
+    [PLATFORM_EVENT] = "event",
+    [PLATFORM_SWITCH] = "switch",
+    [PLATFORM_NUMBER] = "number",
+    [PLATFORM_SELECT] = "select",
+    [PLATFORM_TEXT] = "text",
+};
+
+struct entity {
+    const struct discovery_context *context;
+    const struct characteristic_settings *characteristic;
+    const struct field_spec *field; /* NULL: the bytes of the whole */
+    const char *name;               /* of the field; "value" of the whole */
+    enum platform platform;
+    bool is_control;
+};
+
+/* ---- which fields are entities ---- */
+
+static bool is_number(const struct field_spec *field)
+{
+    switch (field->type) {
+    case FIELD_TYPE_UINT:
+    case FIELD_TYPE_INT:
+    case FIELD_TYPE_FLOAT32:
+    case FIELD_TYPE_FLOAT64:
+    case FIELD_TYPE_SFLOAT:
+    case FIELD_TYPE_MEDFLOAT32: return !field->n_enums;
+    case FIELD_TYPE_BOOL:
+    case FIELD_TYPE_STRING:
+    case FIELD_TYPE_BYTES:
+    case FIELD_TYPE_TIME:
+    case FIELD_TYPE_ARRAY: return false;
+    }
+    return false;
+}
+
+/* const and computed fields say nothing that one would watch */
+static bool is_entity(const struct schema *schema, size_t index)
+{
+    const struct field_spec *field = &schema->fields[index];
+
+    return field->publish && !schema_is_alternative(schema, index) && !field->has_const &&
+           field->compute == FIELD_COMPUTE_NONE && field->type != FIELD_TYPE_ARRAY;
+}
+
+static bool is_whole(const struct characteristic_settings *characteristic)
+{
+    return !characteristic->schema || characteristic->payload == PAYLOAD_HEX;
+}
+
+static size_t count_entities(const struct characteristic_settings *characteristic)
+{
+    size_t n = 0;
+
+    if (characteristic->n_messages || characteristic->payload == PAYLOAD_RAW)
+        return 0; /* its messages publish; bytes are no text */
+    if (is_whole(characteristic))
+        return 1;
+    for (size_t i = 0; i < characteristic->schema->n_fields; i++)
+        n += is_entity(characteristic->schema, i);
+    return characteristic->payload == PAYLOAD_VALUE ? MIN_OF(n, (size_t)1) : n;
+}
+
+/* the next field of that many at or behind *index; NULL for a whole */
+static const struct field_spec *next_field(const struct characteristic_settings *characteristic,
+                                           size_t *index)
+{
+    if (is_whole(characteristic))
+        return NULL;
+    while (!is_entity(characteristic->schema, *index))
+        ++*index;
+    return &characteristic->schema->fields[(*index)++];
+}
+
+/* Whether the field can be written without the others: each of them knows what it is. */
+static bool is_settable(const struct characteristic_settings *characteristic,
+                        const struct field_spec *field)
+{
+    const struct schema *schema = characteristic->schema;
+
+    if (!characteristic->writable || characteristic->kind != KIND_STATE || field->when.field ||
+        field->counts != FIELD_NONE || field->selects)
+        return false;
+    for (size_t i = 0; characteristic->set == SET_WHOLE && i < schema->n_fields; i++) {
+        const struct field_spec *other = &schema->fields[i];
+        if (other != field && !other->has_const && !other->has_default &&
+            other->compute == FIELD_COMPUTE_NONE)
+            return false;
+    }
+    return true;
+}
+
+static enum platform choose_platform(const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+
+    if (!field)
+        return PLATFORM_SENSOR;
+    if (entity->is_control) {
+        if (field->n_enums)
+            return PLATFORM_SELECT;
+        if (field->type == FIELD_TYPE_BOOL)
+            return PLATFORM_SWITCH;
+        return is_number(field)                   ? PLATFORM_NUMBER
+               : field->type == FIELD_TYPE_STRING ? PLATFORM_TEXT
+                                                  : PLATFORM_SENSOR;
+    }
+    if (field->n_enums)
+        return entity->characteristic->kind == KIND_EVENT &&
+                       entity->characteristic->payload == PAYLOAD_JSON
+                   ? PLATFORM_EVENT
+                   : PLATFORM_SENSOR;
+    return field->type == FIELD_TYPE_BOOL ? PLATFORM_BINARY_SENSOR : PLATFORM_SENSOR;
+}
+
+/* ---- names ---- */
+
+/* "heart_rate" -> "Heart rate" */
+static void humanize(const char *id, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s", id);
+    for (char *p = buf; *p; p++)
+        if (*p == '_' || *p == '-')
+            *p = ' ';
+    *buf = (char)toupper((unsigned char)*buf);
+}
+
+static bool is_value(const char *name)
+{
+    return strcmp(name, "value") == 0;
+}
+
+static bool is_same_name(const struct characteristic_settings *characteristic, const char *name)
+{
+    size_t n = count_entities(characteristic), index = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct field_spec *field = next_field(characteristic, &index);
+        if (field && strcmp(field->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* no other characteristic of the device has a field of that name */
+static bool is_unique(const struct entity *entity)
+{
+    const struct device_settings *device = entity->context->device;
+
+    for (size_t i = 0; i < device->n_characteristics; i++)
+        if (&device->characteristics[i] != entity->characteristic &&
+            is_same_name(&device->characteristics[i], entity->name))
+            return false;
+    return true;
+}
+
+/* Home Assistant puts the device's name before it: NULL where that is all, and never twice. */
+static const char *without_device(const struct device_settings *device, const char *name)
+{
+    const char *prefix = device->name ? device->name : device->id;
+    size_t length = strlen(prefix);
+
+    if (strcasecmp(name, prefix) == 0)
+        return NULL;
+    return strncasecmp(name, prefix, length) == 0 && name[length] == ' ' ? name + length + 1 : name;
+}
+
+static void write_name(struct json_writer *w, const struct entity *entity)
+{
+    char name[NAME_SIZE], field[SCHEMA_MAX_NAME + 1];
+    const char *of = entity->characteristic->name;
+
+    humanize(entity->characteristic->id, name, sizeof(name));
+    if (of)
+        snprintf(name, sizeof(name), "%s", of);
+    humanize(entity->name, field, sizeof(field));
+    if (!is_value(entity->name) && is_unique(entity)) {
+        snprintf(name, sizeof(name), "%s", field);
+    } else if (!is_value(entity->name)) {
+        size_t length = strlen(name);
+        *field = (char)tolower((unsigned char)*field);
+        snprintf(name + length, sizeof(name) - length, " %s", field);
+    }
+    const char *shown = without_device(entity->context->device, name);
+    if (shown)
+        name[shown - name] = (char)toupper((unsigned char)*shown);
+    discovery_key_string(w, "name", shown);
+}
+
+/* ---- ids ---- */
+
+/* whether a_b and c_d, put together, are the same */
+static bool is_same_id(const char *a, const char *b, const char *c, const char *d)
+{
+    char one[SETTINGS_MAX_ID + SCHEMA_MAX_NAME + 2], other[sizeof(one)];
+
+    if (strlen(a) + strlen(b) != strlen(c) + strlen(d))
+        return false;
+    snprintf(one, sizeof(one), "%s_%s", a, b);
+    snprintf(other, sizeof(other), "%s_%s", c, d);
+    return strcmp(one, other) == 0;
+}
+
+/* How many entities before it have the same id: `a`, `b_c` and `a_b`, `c`. */
+static size_t count_same(const struct entity *entity)
+{
+    const struct device_settings *device = entity->context->device;
+    const char *id = entity->characteristic->id;
+    size_t same = 0;
+
+    for (size_t i = 0; i < device->n_commands; i++)
+        same += is_same_id("command", device->commands[i].id, id, entity->name);
+    for (size_t i = 0; &device->characteristics[i] != entity->characteristic; i++) {
+        const struct characteristic_settings *other = &device->characteristics[i];
+        size_t n = count_entities(other), index = 0;
+        for (size_t j = 0; j < n; j++) {
+            const struct field_spec *field = next_field(other, &index);
+            same += is_same_id(other->id, field ? field->name : "value", id, entity->name);
+        }
+    }
+    return same;
+}
+
+static void write_ids(struct json_writer *w, const struct entity *entity)
+{
+    char id[SETTINGS_MAX_ID + SCHEMA_MAX_NAME + 32];
+    size_t same = count_same(entity);
+    int n = snprintf(id, sizeof(id), "%s_%s", entity->characteristic->id, entity->name);
+
+    if (same)
+        snprintf(id + n, sizeof(id) - (size_t)n, "_%zu", same + 1);
+    json_write_key(w, id);
+    json_write_object_begin(w);
+    discovery_key_string(w, "platform", platform_names[entity->platform]);
+    char unique[sizeof(id) + SETTINGS_MAX_ID + 16];
+    snprintf(unique, sizeof(unique), "gatt2mqtt_%s_%s", entity->context->device->id, id);
+    discovery_key_string(w, "unique_id", unique);
+}
+
+/* ---- the state ---- */
+
+static void write_template(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+    const char *name = entity->name;
+    char text[4 * SCHEMA_MAX_NAME + 160];
+
+    /* what is not in a message changes nothing */
+    if (entity->platform == PLATFORM_EVENT)
+        snprintf(text, sizeof(text),
+                 "{%% if value_json['%s'] %%}{{ {'event_type': value_json['%s']} | tojson }}"
+                 "{%% endif %%}",
+                 name, name);
+    else if (entity->characteristic->payload == PAYLOAD_VALUE)
+        snprintf(text, sizeof(text), "{{ 'None' if value == 'null' else value }}");
+    else if (entity->characteristic->payload == PAYLOAD_HEX)
+        snprintf(text, sizeof(text), "{{ value }}");
+    else if (field && field->when.field)
+        snprintf(text, sizeof(text),
+                 "{%% if '%s' in value_json %%}{{ value_json['%s'] }}{%% endif %%}", name, name);
+    else
+        snprintf(text, sizeof(text), "{{ value_json['%s'] }}", name);
+    discovery_key_string(w, "value_template", text);
+}
+
+static void write_topic(struct json_writer *w, const char *key, const struct entity *entity,
+                        const char *more, const char *last)
+{
+    char topic[SETTINGS_MAX_BASE_TOPIC + 3 * SETTINGS_MAX_ID + 32];
+
+    snprintf(topic, sizeof(topic), "%s/%s/%s%s%s", entity->context->settings->gateway.base_topic,
+             entity->context->device->id, entity->characteristic->id, more, last);
+    discovery_key_string(w, key, topic);
+}
+
+static void write_options(struct json_writer *w, const char *key, const struct field_spec *field)
+{
+    json_write_key(w, key);
+    json_write_array_begin(w);
+    for (size_t i = 0; i < field->n_enums; i++)
+        json_write_string(w, field->enums[i].name);
+    json_write_array_end(w);
+}
+
+static void write_words(struct json_writer *w, const struct entity *entity, const char *on,
+                        const char *off)
+{
+    bool bare = entity->characteristic->payload == PAYLOAD_VALUE;
+
+    /* Jinja's words for JSON's */
+    discovery_key_string(w, on, bare ? "true" : "True");
+    discovery_key_string(w, off, bare ? "false" : "False");
+}
+
+static void write_unit(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+    char buf[40];
+    const char *unit = discovery_unit(field->unit, buf, sizeof(buf));
+    const char *name = is_value(entity->name) ? entity->characteristic->id : entity->name;
+    const char *device_class = discovery_number_class(field, unit, name);
+
+    if (unit)
+        discovery_key_string(w, "unit_of_measurement", unit);
+    if (device_class)
+        discovery_key_string(w, "device_class", device_class);
+    if (entity->platform != PLATFORM_SENSOR)
+        return;
+    const char *state_class = discovery_state_class(field, device_class, unit);
+    if (state_class)
+        discovery_key_string(w, "state_class", state_class);
+    if (field->scaled || field->rounded) {
+        json_write_key(w, "suggested_display_precision");
+        json_write_uint(w, field->rounded ? field->round_to : field->decimals);
+    }
+    if (!field->entity_category && device_class && strcmp(device_class, "battery") == 0)
+        discovery_key_string(w, "entity_category", "diagnostic");
+}
+
+static void write_sensor(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+    uint64_t stale_ms = entity->characteristic->stale_after_ms;
+
+    if (stale_ms) {
+        json_write_key(w, "expire_after");
+        json_write_uint(w, stale_ms / 1000 + (stale_ms % 1000 != 0));
+    }
+    if (!field)
+        return;
+    if (entity->platform == PLATFORM_BINARY_SENSOR) {
+        write_words(w, entity, "payload_on", "payload_off");
+        if (discovery_is_binary_class(field->device_class))
+            discovery_key_string(w, "device_class", field->device_class);
+    } else if (field->n_enums) {
+        discovery_key_string(w, "device_class", "enum");
+        write_options(w, "options", field);
+    } else if (is_number(field)) {
+        write_unit(w, entity);
+    }
+}
+
+/* ---- controls ---- */
+
+/* value = raw * scale + add, of the raw value's ends; a step of its own is at least 0.001 */
+static void write_bounds(struct json_writer *w, const struct field_spec *field)
+{
+    double scale = decimal_to_double(field->scale), add = decimal_to_double(field->add);
+    unsigned bits = field->has_bits ? field->bit_count : field->size * 8U;
+    bool is_integer = field->type == FIELD_TYPE_UINT || field->type == FIELD_TYPE_INT;
+    double limit = (double)JSON_MAX_INTEGER, least = -1e9, most = 1e9, step = 0.001;
+
+    if (is_integer) {
+        double range = bits >= 53 ? limit : (double)(UINT64_C(1) << bits);
+        bool is_signed = field->type == FIELD_TYPE_INT;
+        double low = is_signed ? -range / 2 : 0, high = is_signed ? range / 2 - 1 : range - 1;
+        least = (scale < 0 ? high : low) * scale + add;
+        most = (scale < 0 ? low : high) * scale + add;
+        step = scale < 0 ? -scale : scale;
+    }
+    if (field->has_min)
+        least = decimal_to_double(field->min);
+    if (field->has_max)
+        most = decimal_to_double(field->max);
+    if (field->has_step)
+        step = decimal_to_double(field->step);
+    json_write_key(w, "min");
+    json_write_double(w, least, 6);
+    json_write_key(w, "max");
+    json_write_double(w, most, 6);
+    json_write_key(w, "step");
+    json_write_double(w, step < 0.001 ? 0.001 : step, 6);
+    discovery_key_string(w, "mode", "box");
+}
+
+static void write_control(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+
+    write_topic(w, "command_topic", entity, "/set/", entity->name);
+    switch (entity->platform) {
+    case PLATFORM_SWITCH:
+        write_words(w, entity, "state_on", "state_off");
+        discovery_key_string(w, "payload_on", "true");
+        discovery_key_string(w, "payload_off", "false");
+        if (discovery_is_switch_class(field->device_class))
+            discovery_key_string(w, "device_class", field->device_class);
+        break;
+    case PLATFORM_NUMBER:
+        write_bounds(w, field);
+        write_unit(w, entity);
+        break;
+    case PLATFORM_SELECT:
+        write_options(w, "options", field);
+        discovery_key_string(w, "command_template", "{{ value | tojson }}");
+        break;
+    case PLATFORM_TEXT:
+        discovery_key_string(w, "command_template", "{{ value | tojson }}");
+        json_write_key(w, "max");
+        json_write_uint(w, MIN_OF(field_spec_length(field), (size_t)255));
+        break;
+    case PLATFORM_NONE:
+    case PLATFORM_SENSOR:
+    case PLATFORM_BINARY_SENSOR:
+    case PLATFORM_EVENT: break;
+    }
+}
+
+/* ---- the whole ---- */
+
+static void write_looks(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+    const char *category = field ? field->entity_category : NULL;
+
+    if (field && field->icon && strchr(field->icon, ':'))
+        discovery_key_string(w, "icon", field->icon);
+    if (category && (strcmp(category, "diagnostic") == 0 ||
+                     (strcmp(category, "config") == 0 && entity->is_control)))
+        discovery_key_string(w, "entity_category", category);
+}
+
+static void write_entity(const struct discovery_context *context,
+                         const struct characteristic_settings *characteristic,
+                         const struct field_spec *field)
+{
+    struct json_writer *w = context->w;
+    struct entity entity = {.context = context,
+                            .characteristic = characteristic,
+                            .field = field,
+                            .name = field ? field->name : "value"};
+
+    entity.is_control = field && is_settable(characteristic, field);
+    entity.platform = choose_platform(&entity);
+    entity.is_control &= entity.platform >= PLATFORM_SWITCH;
+    write_ids(w, &entity);
+    write_name(w, &entity);
+    write_topic(w, "state_topic", &entity, "", "");
+    write_template(w, &entity);
+    write_looks(w, &entity);
+    if (entity.is_control) {
+        write_control(w, &entity);
+    } else if (entity.platform == PLATFORM_EVENT) {
+        write_options(w, "event_types", field);
+        if (discovery_is_event_class(field->device_class))
+            discovery_key_string(w, "device_class", field->device_class);
+    } else {
+        write_sensor(w, &entity);
+    }
+    json_write_object_end(w);
+}
+
+/* a named command that takes nothing is a button */
+static void write_button(const struct discovery_context *context,
+                         const struct command_settings *command)
+{
+    struct json_writer *w = context->w;
+    char text[SETTINGS_MAX_BASE_TOPIC + 3 * SETTINGS_MAX_ID + 32], name[NAME_SIZE];
+
+    snprintf(text, sizeof(text), "command_%s", command->id);
+    json_write_key(w, text);
+    json_write_object_begin(w);
+    discovery_key_string(w, "platform", "button");
+    snprintf(text, sizeof(text), "gatt2mqtt_%s_command_%s", context->device->id, command->id);
+    discovery_key_string(w, "unique_id", text);
+    humanize(command->id, name, sizeof(name));
+    discovery_key_string(w, "name",
+                         without_device(context->device, command->name ? command->name : name));
+    snprintf(text, sizeof(text), "%s/%s/command/%s", context->settings->gateway.base_topic,
+             context->device->id, command->id);
+    discovery_key_string(w, "command_topic", text);
+    discovery_key_string(w, "payload_press", "{}");
+    json_write_object_end(w);
+}
+
+void discovery_write_entities(const struct discovery_context *context)
+{
+    const struct device_settings *device = context->device;
+
+    for (size_t i = 0; i < device->n_characteristics; i++) {
+        const struct characteristic_settings *characteristic = &device->characteristics[i];
+        size_t n = count_entities(characteristic), index = 0;
+        for (size_t j = 0; j < n; j++)
+            write_entity(context, characteristic, next_field(characteristic, &index));
+    }
+    for (size_t i = 0; i < device->n_commands; i++)
+        if (!device->commands[i].parameters)
+            write_button(context, &device->commands[i]);
+}

@@ -1,0 +1,279 @@
+/*
+ * What Home Assistant is told, as documents: tests/data/discovery/house.yaml holds every kind of
+ * entity, house.json what comes of it; UPDATE_GOLDEN=1 writes it anew. Whether Home Assistant would
+ * take it, tests/e2e/ha_rules.py checks.
+ */
+#include "core/discovery.h"
+
+#include "config/load.h"
+#include "util/cleanup.h"
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+/* cmocka wants the ones above */
+#include <cmocka.h>
+
+static struct settings *load_path(const char *path)
+{
+    static const struct config_options options = {.host_name = "host"};
+    struct settings *settings = NULL;
+    struct diags diags;
+
+    assert_int_equal(diags_init(&diags, path), 0);
+    assert_int_equal(config_load(path, &options, &diags, &settings), 0);
+    diags_done(&diags);
+    return settings;
+}
+
+static struct settings *load(const char *text)
+{
+    char path[64];
+    int fd = memfd_create("config", 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    struct settings *settings = load_path(path);
+    close(fd);
+    return settings;
+}
+
+/* a document must be JSON, without a key twice */
+static json_t *parse(const struct strbuf *text)
+{
+    json_error_t error;
+
+    assert_true(strbuf_ok(text));
+    json_t *json = json_loads(strbuf_str(text), JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        fail_msg("%s: %s", error.text, strbuf_str(text));
+    return json;
+}
+
+static json_t *device(const struct settings *settings, size_t index)
+{
+    _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+    const struct device_settings *of = &settings->devices[index];
+
+    discovery_write_device(&text, settings, of, of->match.has_address ? &of->match.address : NULL,
+                           "1.0");
+    return parse(&text);
+}
+
+static json_t *gateway(const struct settings *settings)
+{
+    _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+
+    discovery_write_gateway(&text, settings, "1.0");
+    return parse(&text);
+}
+
+/* a component of the first device of a file with these characteristics */
+static json_t *component(json_t **ret_document, const char *characteristics, const char *id)
+{
+    char text[4096];
+
+    snprintf(text, sizeof(text),
+             "mqtt: { url: mqtt://b }\ndevices:\n  d:\n    match: { name: D }\n"
+             "    characteristics:\n%s",
+             characteristics);
+    struct settings *settings = load(text);
+    *ret_document = device(settings, 0);
+    settings_free(settings);
+    json_t *found = json_object_get(json_object_get(*ret_document, "components"), id);
+    assert_non_null(found);
+    return found;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+/* ---- golden ---- */
+
+static void each_kind_of_entity_is_announced_as_written_down(void **state)
+{
+    static const char path[] = TEST_DATA "/discovery/house.json";
+    struct settings *settings = load_path(TEST_DATA "/discovery/house.yaml");
+    char topic[DISCOVERY_TOPIC_SIZE];
+    json_t *all = json_object();
+
+    json_object_set_new(all, discovery_gateway_topic(settings, topic), gateway(settings));
+    for (size_t i = 0; i < settings->n_devices; i++)
+        json_object_set_new(all, discovery_topic(settings, settings->devices[i].id, topic),
+                            device(settings, i));
+    if (getenv("UPDATE_GOLDEN"))
+        assert_int_equal(json_dump_file(all, path, JSON_INDENT(1)), 0);
+    json_t *golden = json_load_file(path, 0, NULL);
+    assert_non_null(golden);
+    if (!json_equal(all, golden)) {
+        char *text = json_dumps(all, JSON_INDENT(1));
+        print_error("%s\n", text);
+        free(text);
+        fail_msg("%s differs", path);
+    }
+    json_decref(golden);
+    json_decref(all);
+    settings_free(settings);
+}
+
+/* ---- what the golden file does not show ---- */
+
+static void device_whose_address_is_not_known_has_no_connection(void **state)
+{
+    json_t *document;
+
+    component(&document, "      x: { uuid: 0x2A19, subscribe: true }\n", "x_value");
+    assert_null(json_object_get(json_object_get(document, "device"), "connections"));
+    assert_string_equal(text_of(json_object_get(document, "device"), "name"), "d");
+    json_decref(document);
+}
+
+static void control_is_offered_only_where_the_field_can_be_written_alone(void **state)
+{
+    static const struct {
+        const char *fields, *platform;
+    } cases[] = {
+        {"a: { type: uint8 }", "number"},
+        {"a: { type: uint8 }, b: { type: uint8 }", "sensor"},
+        {"a: { type: uint8 }, b: { type: uint8, default: 1 }", "number"},
+        {"a: { type: uint8 }, b: { type: uint8 } }, set: merge, publish: { on: always", "number"},
+        {"a: { type: uint8 }, b: { type: uint8, const: 1 }", "number"},
+        {"a: { type: uint8 }, b: { type: uint8, checksum: sum8 }", "number"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[256];
+        json_t *document;
+        snprintf(text, sizeof(text), "      x: { uuid: 0xFF01, writable: true, fields: { %s } }\n",
+                 cases[i].fields);
+        json_t *found = component(&document, text, "x_a");
+        assert_string_equal(text_of(found, "platform"), cases[i].platform);
+        json_decref(document);
+    }
+}
+
+static void number_has_the_bounds_of_its_type(void **state)
+{
+    static const struct {
+        const char *field;
+        double min, max, step;
+    } cases[] = {
+        {"type: uint8", 0, 255, 1},
+        {"type: int16", -32768, 32767, 1},
+        {"type: int8, scale: 0.5, add: 10", -54, 73.5, 0.5},
+        {"type: uint8, bits: [0, 4]", 0, 15, 1},
+        {"type: uint8, min: 2, max: 9, step: 3", 2, 9, 3},
+        {"type: uint16, scale: 0.0001", 0, 6.5535, 0.001},
+        {"type: uint64", 0, 9007199254740990.0, 1},
+        {"type: float32", -1e9, 1e9, 0.001},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[256];
+        json_t *document;
+        snprintf(text, sizeof(text),
+                 "      x: { uuid: 0xFF01, writable: true, fields: { value: { %s } } }\n",
+                 cases[i].field);
+        json_t *found = component(&document, text, "x_value");
+        assert_string_equal(text_of(found, "platform"), "number");
+        assert_float_equal(json_number_value(json_object_get(found, "min")), cases[i].min, 1e-9);
+        assert_float_equal(json_number_value(json_object_get(found, "max")), cases[i].max, 1e-9);
+        assert_float_equal(json_number_value(json_object_get(found, "step")), cases[i].step, 1e-9);
+        json_decref(document);
+    }
+}
+
+static void state_class_fits_the_device_class(void **state)
+{
+    static const struct {
+        const char *field, *state_class;
+    } cases[] = {
+        {"unit: °C", "measurement"},
+        {"unit: kWh", NULL},
+        {"unit: kWh, state_class: total_increasing", "total_increasing"},
+        {"unit: kWh, state_class: measurement", NULL},
+        {"unit: °C, state_class: total", NULL},
+        {"unit: km, device_class: distance, state_class: total_increasing", "total_increasing"},
+        {"unit: °, device_class: wind_direction", "measurement_angle"},
+        {"unit: m, state_class: measurement_angle", NULL},
+        {"unit: steps, state_class: nonsense", "measurement"},
+        {"state_class: total", "total"},
+        {"min: 0", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[256];
+        json_t *document;
+        snprintf(text, sizeof(text),
+                 "      x: { uuid: 0xFF01, subscribe: true, fields: { value: { type: uint16, %s } "
+                 "} }\n",
+                 cases[i].field);
+        json_t *found = component(&document, text, "x_value");
+        const char *state_class = text_of(found, "state_class");
+        if (cases[i].state_class)
+            assert_string_equal(state_class, cases[i].state_class);
+        else
+            assert_null(state_class);
+        json_decref(document);
+    }
+}
+
+static void same_field_name_twice_is_told_apart(void **state)
+{
+    json_t *document;
+
+    json_t *found = component(
+        &document,
+        "      x: { uuid: 0xFF01, subscribe: true, fields: { level: { type: uint8 } } }\n"
+        "      y: { uuid: 0xFF02, subscribe: true, fields: { level: { type: uint8 } } }\n",
+        "x_level");
+    assert_string_equal(text_of(found, "name"), "X level");
+    json_decref(document);
+}
+
+static void topics_of_documents_are_known_by_their_end(void **state)
+{
+    static const struct {
+        const char *device, *topic;
+        bool is;
+    } cases[] = {
+        {"a", "homeassistant/device/gatt2mqtt_a/config", true},
+        {"a", "any/prefix/device/gatt2mqtt_a/config", true},
+        {"a", "/device/gatt2mqtt_a/config", false}, /* there is no prefix */
+        {"a", "homeassistant/device/gatt2mqtt_ab/config", false},
+        {"a", "homeassistant/device/gatt2mqtt_a/config/x", false},
+        {"a", "homeassistant/device/other_a/config", false},
+        {"a", "homeassistant/light/gatt2mqtt_a/config", false},
+        {"a", "", false},
+        {NULL, "homeassistant/device/gatt2mqtt_bridge_gw/config", true},
+        {NULL, "homeassistant/device/gatt2mqtt_bridge_other/config", false},
+        {NULL, "homeassistant/device/gatt2mqtt_gw/config", false},
+    };
+    struct settings settings = {.gateway.id = (char *)"gw"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(discovery_is_topic_of(&settings, cases[i].device, cases[i].topic),
+                         cases[i].is);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_kind_of_entity_is_announced_as_written_down),
+        cmocka_unit_test(device_whose_address_is_not_known_has_no_connection),
+        cmocka_unit_test(control_is_offered_only_where_the_field_can_be_written_alone),
+        cmocka_unit_test(number_has_the_bounds_of_its_type),
+        cmocka_unit_test(state_class_fits_the_device_class),
+        cmocka_unit_test(same_field_name_twice_is_told_apart),
+        cmocka_unit_test(topics_of_documents_are_known_by_their_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
