@@ -113,10 +113,15 @@ void contact_heard(struct peer *peer)
 
 /* ---- during a contact ---- */
 
-static void end(struct peer *peer, enum reason reason, const char *why)
+void contact_forget(struct peer *peer)
 {
     peer->contact = false;
     peer->linger_us = peer->contact_limit_us = TIME_NEVER;
+}
+
+static void end(struct peer *peer, enum reason reason, const char *why)
+{
+    contact_forget(peer);
     peer->cooldown_us = gateway_in(peer->gateway, peer->settings->connection.cooldown_ms);
     if (contact_holds_link(peer) || peer->state == PEER_STATE_DISCONNECTING)
         ; /* somebody asked for it; what follows the latter sees that the contact is over */
@@ -152,15 +157,37 @@ void contact_activity(struct peer *peer)
     gateway_arm(peer->gateway, peer->linger_us);
 }
 
-void contact_online(struct peer *peer)
+/* From now on values are missed. */
+static void listen(struct peer *peer)
 {
-    const struct connection_settings *settings = &peer->settings->connection;
     struct gateway *gateway = peer->gateway;
 
-    peer->contact_us = gateway->now.mono_us;
     peer->value_us = gateway->now.mono_us;
     if (peer->settings->silence_ms)
         gateway_arm(gateway, gateway_in(gateway, peer->settings->silence_ms));
+}
+
+static bool is_subscribed(const struct peer *peer)
+{
+    for (size_t i = 0; i < peer->n_sources; i++)
+        if (peer->sources[i].subscribed)
+            return true;
+    return false;
+}
+
+/* Nothing was missed as long as nothing was subscribed. */
+void contact_subscribed(struct peer *peer)
+{
+    if (!is_subscribed(peer))
+        listen(peer);
+}
+
+void contact_online(struct peer *peer)
+{
+    const struct connection_settings *settings = &peer->settings->connection;
+
+    peer->contact_us = peer->gateway->now.mono_us;
+    listen(peer);
     if (held(peer))
         return;
     peer->until = 0;
@@ -227,15 +254,10 @@ void contact_seen(struct peer *peer)
 static void timer_silence(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
-    bool subscribed = false;
 
-    if (!peer->settings->silence_ms || peer->state != PEER_STATE_ONLINE)
+    if (!peer->settings->silence_ms || peer->state != PEER_STATE_ONLINE || !is_subscribed(peer))
         return;
-    for (size_t i = 0; i < peer->n_sources; i++)
-        subscribed |= peer->sources[i].subscribed;
     uint64_t due = peer->value_us + MS_TO_US(peer->settings->silence_ms);
-    if (!subscribed)
-        return;
     if (due > gateway->now.mono_us) {
         gateway_arm(gateway, due);
         return;

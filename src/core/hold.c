@@ -299,8 +299,7 @@ static void let_go(struct peer *peer, enum reason reason, const char *why)
 
 static void forget_contact(struct peer *peer)
 {
-    peer->contact = false;
-    peer->linger_us = peer->contact_limit_us = TIME_NEVER;
+    contact_forget(peer);
     peer->hold_us = 0;
 }
 

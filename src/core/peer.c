@@ -629,6 +629,7 @@ void peer_stop(struct peer *peer)
         return;
     ops_cancel_all(peer, "cancelled", "the gateway is stopping");
     hold_cancel_all(peer, "cancelled", "the gateway is stopping");
+    contact_forget(peer);
     publish_flush(peer);
     if (peer->device && peer->state != PEER_STATE_DISCONNECTING) {
         struct action *action = actions_add(gateway->actions, ACTION_DISCONNECT);

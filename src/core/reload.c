@@ -36,8 +36,8 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
     peer->settings = peer->own_settings = settings;
     step_settings_moved(peer);
     peer->leaving = true;
-    peer->contact = false;
-    peer->contact_due_us = peer->contact_limit_us = peer->linger_us = TIME_NEVER;
+    contact_forget(peer);
+    peer->contact_due_us = TIME_NEVER;
     peer->clear_cache = false;
     peer->candidate.device = 0;
     peer->next_leaving = gateway->leaving;

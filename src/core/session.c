@@ -475,6 +475,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
     struct source *source = &peer->sources[peer->configuring];
     const char *id = peer->entries[source->first_entry].settings->id;
     if (result->status == BT_STATUS_OK) {
+        contact_subscribed(peer);
         source->subscribed = true;
     } else if (result->status == BT_STATUS_NOT_SUPPORTED) {
         for (uint32_t i = source->first_entry; i != NO_SOURCE; i = peer->entries[i].next)
@@ -561,8 +562,7 @@ void peer_let_go(struct peer *peer)
 {
     ops_cancel_all(peer, "cancelled", "another gateway has the device now");
     hold_cancel_all(peer, "cancelled", "another gateway has the device now");
-    peer->contact = false;
-    peer->linger_us = peer->contact_limit_us = TIME_NEVER;
+    contact_forget(peer);
     peer->hold_us = peer->away_us = 0;
     switch (peer->state) {
     case PEER_STATE_CONNECTING:

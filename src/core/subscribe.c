@@ -92,6 +92,7 @@ void subscribe_confirmed(struct peer *peer, struct gatt_op *op)
 
     entry->asked = TRI_YES;
     if (entry->source != NO_SOURCE) { /* else its services changed: when they are known again */
+        contact_subscribed(peer);
         peer->sources[entry->source].wanted = true;
         peer->sources[entry->source].subscribed = true;
     }

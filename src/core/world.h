@@ -802,9 +802,11 @@ bool contact_listens(const struct peer *peer);    /* no link, but wants to be he
 void contact_say_idle(struct peer *peer);
 void contact_begin(struct peer *peer);
 void contact_heard(struct peer *peer);
-void contact_seen(struct peer *peer); /* an advertisement arrived, whatever the state */
+void contact_seen(struct peer *peer);   /* an advertisement arrived, whatever the state */
+void contact_forget(struct peer *peer); /* whoever ends it sees to the link */
 void contact_online(struct peer *peer);
-void contact_activity(struct peer *peer); /* an operation ended: is anything left to do? */
+void contact_subscribed(struct peer *peer); /* a source is now; before it says so */
+void contact_activity(struct peer *peer);   /* an operation ended: is anything left to do? */
 void contact_value(struct peer *peer, uint32_t entry);
 void contact_link_ended(struct peer *peer);
 bool contact_available(const struct peer *peer);

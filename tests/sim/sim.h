@@ -280,10 +280,11 @@ struct sim_peer {
     uint64_t bound_us;
     bool good; /* its link, as seen last */
     uint64_t contact_limit_us, contact_began_us, contact_ended_us;
-    uint64_t nothing_us;   /* since when nothing is left to do; 0: something is */
-    uint64_t reached_us;   /* last online, or heard without a failure before; 0: never */
-    uint64_t listening_us; /* since when it is online and subscribed; 0: it is not */
-    uint64_t value_us;     /* of the last notification */
+    uint64_t nothing_us;    /* since when nothing is left to do; 0: something is */
+    uint64_t reached_us;    /* last online, or heard without a failure before; 0: never */
+    uint64_t listening_us;  /* since when it is online and subscribed; 0: it is not */
+    uint64_t subscribed_us; /* since when something is subscribed; 0: nothing is */
+    uint64_t value_us;      /* of the last notification */
 
     /* after the last fault */
     enum sim_recovery recovery;

@@ -213,10 +213,15 @@ static void check_silence(struct sim *sim, size_t i)
     const struct peer *peer = sim->gateway->peers[i];
     uint64_t silence_us = MS_TO_US(sim->settings.devices[i].silence_ms);
     struct sim_peer *seen = &sim->peers[i];
+    uint64_t since_us = MAX_OF(seen->subscribed_us, seen->value_us);
     bool subscribed = false;
 
     for (size_t s = 0; s < peer->n_entries; s++)
         subscribed |= peer->sources[s].subscribed;
+    if (!subscribed)
+        seen->subscribed_us = 0;
+    else if (!seen->subscribed_us)
+        seen->subscribed_us = sim->now.mono_us;
     if (!silence_us || peer->state != PEER_STATE_ONLINE || !subscribed)
         seen->listening_us = 0;
     else if (!seen->listening_us)
@@ -224,9 +229,9 @@ static void check_silence(struct sim *sim, size_t i)
     else if (sim->now.mono_us - MAX_OF(seen->listening_us, seen->value_us) > silence_us + SLACK_US)
         sim_fail(sim, "d%zu is silent for longer than allowed, and online", i);
     if (peer->state == PEER_STATE_DISCONNECTING && seen->state == PEER_STATE_ONLINE &&
-        peer->reason == REASON_SILENT &&
-        (!silence_us || sim->now.mono_us - seen->value_us < silence_us))
-        sim_fail(sim, "d%zu is connected anew, and was not silent", i);
+        peer->reason == REASON_SILENT && (!silence_us || sim->now.mono_us - since_us < silence_us))
+        sim_fail(sim, "d%zu is connected anew, and was not silent for %.0f s", i,
+                 (double)silence_us / 1e6);
 }
 
 void sim_contact_check(struct sim *sim, size_t i, const struct event *event)

@@ -524,6 +524,18 @@ static void silent_subscription_is_made_anew(void **state)
     world_free(world);
 }
 
+static void a_contact_ends_with_the_gateway(void **state)
+{
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 5000, .timeout_ms = 60000});
+
+    world_message(world, "g/d0/lamp/set", "7", false);
+    assert_true(peer_of(world)->contact);
+    world_event(world, &(struct event){.type = EVENT_STOP});
+    assert_false(peer_of(world)->contact);
+    world_free(world);
+}
+
 static void peer_that_somebody_waits_for_connects_before_the_others(void **state)
 {
     struct world *world = world_new(3);
@@ -566,6 +578,7 @@ int main(void)
         cmocka_unit_test(keep_alive_does_not_hold_a_contact),
         cmocka_unit_test(contact_that_is_kept_alive_ends_after_its_last_value),
         cmocka_unit_test(silent_subscription_is_made_anew),
+        cmocka_unit_test(a_contact_ends_with_the_gateway),
         cmocka_unit_test(peer_that_somebody_waits_for_connects_before_the_others),
     };
 

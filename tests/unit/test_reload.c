@@ -265,6 +265,27 @@ static void subscriptions_come_and_go_on_the_same_link(void **state)
     world_free(world);
 }
 
+static void silence_begins_with_a_subscription_that_comes_with_the_reload(void **state)
+{
+#define SILENT(keys)                                                               \
+    HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:00\" }\n    silence: 2m\n" \
+         "    characteristics: { level: { uuid: 0x2A19 }, lamp: { uuid: 0xFFE1" keys " } }\n"
+    struct world *world = begin(SILENT(""));
+
+    world_hear(world, 0, 100);
+    world_link(world, 100, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    assert_int_equal(peer_of(world, "d0")->state, PEER_STATE_ONLINE);
+    world_advance(world, 500000); /* nothing is subscribed: nothing is missed */
+    take(world, SILENT(", subscribe: true"));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    world_advance(world, 119000);
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 2000);
+    world_expect(world, ACTION_DISCONNECT);
+    world_free(world);
+}
+
 static void two_entries_of_one_characteristic_share_it_after_the_reload_too(void **state)
 {
     struct world *world = begin(HEAD PLAIN("d0", "0"));
@@ -964,6 +985,7 @@ int main(void)
         cmocka_unit_test(changed_publish_rules_keep_the_link_and_count_from_the_next_value),
         cmocka_unit_test(a_renamed_characteristic_keeps_its_subscription_and_clears_its_topic),
         cmocka_unit_test(subscriptions_come_and_go_on_the_same_link),
+        cmocka_unit_test(silence_begins_with_a_subscription_that_comes_with_the_reload),
         cmocka_unit_test(two_entries_of_one_characteristic_share_it_after_the_reload_too),
         cmocka_unit_test(what_waits_for_a_characteristic_that_goes_is_cancelled_the_rest_stays),
         cmocka_unit_test(a_frame_that_has_begun_is_finished_after_the_reload),

@@ -250,6 +250,39 @@ static void subscribe_makes_a_contact_on_demand(void **state)
     world_free(world);
 }
 
+static void expect_silence_ends_it(struct world *world, unsigned after_ms)
+{
+    world_advance(world, after_ms - 1000);
+    assert_null(world_find(world, ACTION_DISCONNECT, NULL));
+    world_advance(world, 2000);
+    world_expect(world, ACTION_DISCONNECT);
+    assert_int_equal(peer_of(world)->reason, REASON_SILENT);
+}
+
+static void silence_begins_with_the_subscription(void **state)
+{
+    for (int values = 0; values < 2; values++) { /* none had come before, or one long ago */
+        struct world *world = begin(false);
+
+        world->settings.devices[0].silence_ms = 120000;
+        come_online(world);
+        for (int i = 0; i < values; i++) {
+            ask(world, "subscribe", "level", "");
+            const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+            world_answer(world, &subscribe, BT_STATUS_OK);
+            world_value(world, &subscribe, "\x05", 1);
+            ask(world, "unsubscribe", "level", "");
+        }
+        world_clear(world);
+        world_advance(world, 500000); /* nothing is subscribed: nothing is missed */
+        world_clear(world);
+        ask(world, "subscribe", "level", "");
+        world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+        expect_silence_ends_it(world, 120000);
+        world_free(world);
+    }
+}
+
 /* ---- by UUID ---- */
 
 static struct world *begin_raw(bool allowed)
@@ -371,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_refused_subscribe_is_answered_and_changes_nothing),
         cmocka_unit_test(a_subscription_by_request_that_ends_by_itself_is_made_again),
         cmocka_unit_test(subscribe_makes_a_contact_on_demand),
+        cmocka_unit_test(silence_begins_with_the_subscription),
         cmocka_unit_test(by_uuid_values_are_hex_and_not_published),
         cmocka_unit_test(by_uuid_what_is_wrong_is_answered),
         cmocka_unit_test(by_uuid_one_that_the_peer_has_twice_is_not_guessed),
