@@ -128,6 +128,26 @@ def test_what_cannot_be_read_back_is_published_as_assumed(live):
     assert (value["value"], value["assumed"]) == (9, True)
 
 
+def test_a_set_of_one_field_leaves_the_others(house):
+    live = Live(house)
+    config = settings(live.proxy.port)
+    config["devices"][METER]["characteristics"]["blob"].update(
+        {"set": "merge", "fields": {"hue": {"type": "uint8"}, "speed": {"type": "uint8"}}})
+    live.gateway.stop()
+    since = live.recorder.mark()
+    live.gateway = house.gateway(config)
+    live.recorder.wait(AVAILABILITY, "online", since, 15 * SLACK)
+    live.simulator.ask(f"value {METER} blob 0a1bee")
+    result = live.set("blob", '{"speed":7}')  # it is read before
+    assert (result["status"], result["data"]["hue"], result["data"]["speed"]) == ("ok", 10, 7)
+    assert live.simulator.ask(f"writes {METER} blob") == "request:0a07ee"
+    live.recorder.publish(topic(METER, "blob", "set/hue"), "1")
+    assert live.set("blob", '{"speed":2}')["status"] == "ok"
+    live.recorder.wait(topic(METER, "blob"), lambda m: (m.json["hue"], m.json["speed"]) == (1, 2),
+                       since)
+    assert live.simulator.ask(f"get {METER} blob") == "0102ee"
+
+
 def test_a_write_that_the_peripheral_refuses_is_answered_with_its_error(live):
     since = live.recorder.mark()
     result = live.set("locked", "9")

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "config/load.h"
 #include "helper_schema.h"
 #include "helper_world.h"
 
@@ -19,7 +22,7 @@ struct lamp {
     struct action subscribe; /* of the lamp, if it is */
 };
 
-static struct lamp new_lamp(const char *fields, bool subscribed)
+static struct world *new_world(const char *fields, bool subscribed)
 {
     struct world *world = world_new(1);
     struct characteristic_settings *lamp = &world->settings.devices[0].characteristics[1];
@@ -28,18 +31,24 @@ static struct lamp new_lamp(const char *fields, bool subscribed)
     lamp->schema = schema_from(fields);
     lamp->set = SET_MERGE;
     lamp->subscribe = subscribed;
+    return world;
+}
+
+static struct lamp new_lamp(const char *fields, bool subscribed)
+{
+    struct world *world = new_world(fields, subscribed);
+
     world_start(world);
     world_broker_up(world);
     world_bluez_up(world);
     return (struct lamp){.world = world};
 }
 
-static void connect_lamp(struct lamp *lamp)
+static void link_lamp(struct lamp *lamp, uint32_t device)
 {
     struct world *world = lamp->world;
 
-    world_hear(world, 0, D0);
-    world_link(world, D0, true);
+    world_link(world, device, true);
     world_resolved(world, world_expect(world, ACTION_RESOLVE));
     const struct action *first = world_expect(world, ACTION_SUBSCRIBE);
     world_answer(world, first, BT_STATUS_OK);
@@ -49,6 +58,12 @@ static void connect_lamp(struct lamp *lamp)
     }
     assert_int_equal(world->gateway->peers[0]->state, PEER_STATE_ONLINE);
     world_clear(world);
+}
+
+static void connect_lamp(struct lamp *lamp)
+{
+    world_hear(lamp->world, 0, D0);
+    link_lamp(lamp, D0);
 }
 
 static struct lamp begin(const char *fields, bool subscribed)
@@ -344,6 +359,192 @@ static void who_waits_no_longer_writes_nothing(void **state)
     world_free(lamp.world);
 }
 
+static void timeout_counts_from_the_reading_on(void **state)
+{
+    struct lamp lamp = begin(THREE, false);
+
+    world_message(lamp.world, "g/bridge/gw/request/write",
+                  "{\"device\":\"d0\",\"characteristic\":\"lamp\",\"value\":{\"hue\":9},"
+                  "\"timeout\":\"2s\"}",
+                  false);
+    world_advance(lamp.world, 1500);
+    answer_read(&lamp, "\x01\x02\x03", 3);
+    expect_written(&lamp, "010903");
+    world_advance(lamp.world, 600);
+    assert_non_null(strstr(world_published(lamp.world, "g/bridge/gw/response/write"), "timeout"));
+    confirm(&lamp);
+    assert_int_equal(world_count_published(lamp.world, "g/bridge/gw/response/write"), 1);
+    world_free(lamp.world);
+}
+
+static void write_that_nobody_confirms_is_read_again(void **state)
+{
+    struct lamp lamp = begin(THREE, false);
+    struct peer *peer = lamp.world->gateway->peers[0];
+
+    peer->sources[peer->entries[1].source].flags = GATT_FLAG_READ | GATT_FLAG_WRITE_COMMAND;
+    set(&lamp, "{\"power\":1,\"hue\":9,\"speed\":2}");
+    confirm(&lamp); /* BlueZ says that it is sent */
+    refuse_read(&lamp, BT_STATUS_ATT_ERROR, 0x0e);
+    set(&lamp, "{\"hue\":1}");
+    answer_read(&lamp, "\x01\x09\x01", 3);
+    expect_written(&lamp, "010101");
+    world_free(lamp.world);
+}
+
+/* The other one has written to it, perhaps. */
+static void after_another_gateway_had_it_it_is_read_again(void **state)
+{
+    struct lamp lamp = {.world = new_world(THREE, true)};
+    struct device_settings *device = &lamp.world->settings.devices[0];
+
+    free(device->gateway);
+    device->gateway = NULL;
+    world_start(lamp.world);
+    world_broker_up(lamp.world);
+    world_bluez_up(lamp.world);
+    connect_lamp(&lamp);
+    world_value(lamp.world, &lamp.subscribe, "\x01\x02\x03", 3);
+    world_message(lamp.world, "g/bridge/attic/status", "online", false);
+    world_message(lamp.world, "g/d0/status/link", "{\"gateway\":\"attic\",\"state\":\"online\"}",
+                  false);
+    world_link(lamp.world, D0, false);
+    world_message(lamp.world, "g/bridge/attic/status", "offline", false);
+    world_advance(lamp.world, 10000);
+    world_clear(lamp.world);
+    connect_lamp(&lamp);
+    set(&lamp, "{\"hue\":9}");
+    answer_read(&lamp, "\x05\x06\x07", 3);
+    expect_written(&lamp, "050907");
+    world_free(lamp.world);
+}
+
+/* A peer with a private address that is gone: what fits `match` next may be another one. */
+static void what_another_peer_said_does_not_count(void **state)
+{
+    struct lamp lamp = {.world = new_world(THREE, true)};
+    struct world *world = lamp.world;
+    struct event heard = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = 71,
+                                          .address = {{0x4a, 0, 0, 0, 0, 1}},
+                                          .address_type = BT_ADDRESS_RANDOM,
+                                          .name = "thing",
+                                          .heard = true,
+                                          .rssi = -50}};
+
+    world->settings.devices[0].match = (struct match_settings){.name = strdup("thing")};
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_event(world, &heard);
+    link_lamp(&lamp, 71);
+    world_value(world, &lamp.subscribe, "\x01\x02\x03", 3);
+    world_link(world, 71, false);
+    world_event(world,
+                &(struct event){.type = EVENT_DEVICE_GONE, .adapter = ADAPTER_1, .device = 71});
+    world_clear(world);
+    heard.device_info.device = 72;
+    heard.device_info.address.b[5] = 2;
+    world_event(world, &heard);
+    link_lamp(&lamp, 72);
+    set(&lamp, "{\"hue\":9}");
+    answer_read(&lamp, "\x05\x06\x07", 3);
+    expect_written(&lamp, "050907");
+    world_free(world);
+}
+
+/* ---- a new version of the file ---- */
+
+#define FILE(more)                                              \
+    "mqtt: { url: mqtt://broker }\n"                            \
+    "gateway: { id: gw, base_topic: g }\n"                      \
+    "devices:\n"                                                \
+    "  d0:\n"                                                   \
+    "    match: { address: \"C0:00:00:00:00:00\" }\n"           \
+    "    characteristics:\n"                                    \
+    "      level: { uuid: 0x2A19, subscribe: true }\n"          \
+    "      lamp: { uuid: 0xFFE1, writable: true, set: merge,\n" \
+    "              fields: { power: { type: uint8 }, hue: { type: uint8 }" more " } }\n"
+
+static struct settings *load(const char *text)
+{
+    const struct config_options options = {.host_name = "test"};
+    struct settings *settings = NULL;
+    struct diags diags;
+    char path[32];
+    int fd = memfd_create("config", 0);
+
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    assert_int_equal(diags_init(&diags, "test"), 0);
+    if (config_load(path, &options, &diags, &settings) != 0) {
+        diags_print(&diags, stderr);
+        fail_msg("%s", text);
+    }
+    close(fd);
+    diags_done(&diags);
+    return settings;
+}
+
+static struct lamp begin_file(void)
+{
+    struct lamp lamp = {.world = world_new(0)};
+
+    lamp.world->reloaded = load(FILE(""));
+    world_start(lamp.world);
+    world_bluez_up(lamp.world);
+    world_broker_up(lamp.world);
+    world_clear(lamp.world);
+    world_online(lamp.world, 0);
+    return lamp;
+}
+
+static void what_is_known_survives_a_new_file(void **state)
+{
+    struct lamp lamp = begin_file();
+
+    set(&lamp, "{\"hue\":9}");
+    answer_read(&lamp, "\x01\x02\x03", 3);
+    confirm(&lamp);
+    answer_read(&lamp, "\x01\x09\x03", 3); /* back */
+    world_clear(lamp.world);
+    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8 }"))), 0);
+    set(&lamp, "{\"speed\":8}");
+    expect_written(&lamp, "010908");
+    world_free(lamp.world);
+}
+
+/* its fields may be others now */
+static void set_that_waits_or_reads_is_cancelled_by_a_new_file(void **state)
+{
+    struct lamp lamp = begin_file();
+
+    set(&lamp, "{\"hue\":9}");
+    set(&lamp, "{\"power\":0}");
+    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8 }"))), 0);
+    assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 2);
+    assert_non_null(strstr(world_published(lamp.world, "g/d0/lamp/result"),
+                           "\"cancelled\",\"message\":\"the device's configuration has changed"));
+    answer_read(&lamp, "\x01\x02\x03", 3); /* nobody's */
+    assert_int_equal(world_count(lamp.world, ACTION_WRITE), 0);
+    world_free(lamp.world);
+}
+
+static void set_that_is_written_outlives_a_new_file(void **state)
+{
+    struct lamp lamp = begin_file();
+
+    set(&lamp, "{\"power\":1,\"hue\":9}");
+    expect_written(&lamp, "0109");
+    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8, default: 3 }"))),
+                     0);
+    assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 0);
+    confirm(&lamp);
+    assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 1);
+    world_free(lamp.world);
+}
+
 static void stopping_while_it_reads_answers_once(void **state)
 {
     struct lamp lamp = begin(THREE, false);
@@ -415,6 +616,13 @@ int main(void)
         cmocka_unit_test(what_is_wrong_with_a_field_is_said_at_once),
         cmocka_unit_test(link_lost_while_it_reads_or_writes_is_one_answer),
         cmocka_unit_test(who_waits_no_longer_writes_nothing),
+        cmocka_unit_test(timeout_counts_from_the_reading_on),
+        cmocka_unit_test(write_that_nobody_confirms_is_read_again),
+        cmocka_unit_test(after_another_gateway_had_it_it_is_read_again),
+        cmocka_unit_test(what_another_peer_said_does_not_count),
+        cmocka_unit_test(what_is_known_survives_a_new_file),
+        cmocka_unit_test(set_that_waits_or_reads_is_cancelled_by_a_new_file),
+        cmocka_unit_test(set_that_is_written_outlives_a_new_file),
         cmocka_unit_test(stopping_while_it_reads_answers_once),
         cmocka_unit_test(rest_is_what_it_was),
     };
