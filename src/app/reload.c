@@ -53,9 +53,10 @@ int reload_load(const char *path, struct settings **ret_settings, char **ret_tex
 
     if (r == 0) {
         r = config_load(path, &(struct config_options){0}, &diags, ret_settings);
-        diags_print(&diags, stderr);
         if (r > 0)
-            text = text_of(&diags);
+            text = text_of(&diags); /* to be told, and logged, by the core */
+        else
+            diags_print(&diags, stderr);
     }
     diags_done(&diags);
     if (r < 0)

@@ -411,8 +411,15 @@ void reload_cancel(struct gateway *gateway)
 
 static void refuse(struct gateway *gateway, const char *code, const char *text)
 {
-    actions_log(gateway->actions, LOG_LEVEL_ERROR, "gateway",
-                "the configuration was not reloaded, and nothing has changed: %s", text);
+    const char *before = "the configuration was not reloaded, and nothing has changed: ";
+
+    for (const char *line = text; *line;) { /* each mistake is one */
+        size_t length = strcspn(line, "\n");
+        actions_log(gateway->actions, LOG_LEVEL_ERROR, "gateway", "%s%.*s", before, (int)length,
+                    line);
+        line += length + (line[length] == '\n');
+        before = "";
+    }
     status_event(gateway, "reload_failed", NULL, code, text);
     answer_error(gateway, code, text);
 }

@@ -803,6 +803,27 @@ static void a_file_that_cannot_be_read_changes_nothing_and_is_told(void **state)
 #define REQUEST  "g/bridge/gw/request/reload"
 #define RESPONSE "g/bridge/gw/response/reload"
 
+static void each_mistake_in_a_file_is_a_line_of_the_log(void **state)
+{
+    static const char *const lines[] = {
+        "the configuration was not reloaded, and nothing has changed: c:1:1: error: x",
+        "c:2:1: error: y"};
+    struct world *world = begin(HEAD TWO);
+    size_t n = 0;
+
+    actions_reset(&world->actions);
+    gateway_reload_failed(world->gateway, world->now, "c:1:1: error: x\nc:2:1: error: y",
+                          &world->actions);
+    for (size_t i = 0; i < world->actions.n; i++) {
+        if (world->actions.list[i].type != ACTION_LOG)
+            continue;
+        assert_true(n < ARRAY_SIZE(lines));
+        assert_string_equal(world->actions.list[i].log.text, lines[n++]);
+    }
+    assert_int_equal(n, ARRAY_SIZE(lines));
+    world_free(world);
+}
+
 static void a_request_asks_for_a_reload_and_says_what_it_did(void **state)
 {
     struct world *world = begin(ALLOWED HEAD TWO);
@@ -1010,6 +1031,7 @@ int main(void)
         cmocka_unit_test(the_broker_is_left_when_it_has_what_was_for_it_or_a_second_later),
         cmocka_unit_test(a_name_that_topics_have_needs_a_restart),
         cmocka_unit_test(a_file_that_cannot_be_read_changes_nothing_and_is_told),
+        cmocka_unit_test(each_mistake_in_a_file_is_a_line_of_the_log),
         cmocka_unit_test(a_request_asks_for_a_reload_and_says_what_it_did),
         cmocka_unit_test(a_request_hears_why_not),
         cmocka_unit_test(requests_that_wait_are_bounded_and_answered_at_the_end),
