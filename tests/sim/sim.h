@@ -178,9 +178,11 @@ struct sim_radio {
     unsigned hci;
     struct bt_address address;
     bool powered, discovering, blocked;
-    bool deaf;         /* hears nobody, until it is switched off and on */
-    uint64_t reset_us; /* when the core switched it off last; 0: never */
-    bool was_powered;  /* since it got its number */
+    bool deaf;          /* hears nobody, until it is switched off and on */
+    uint64_t reset_us;  /* when the core switched it off last; 0: never */
+    bool chosen;        /* by the core, for whoever names none */
+    uint64_t chosen_us; /* since when */
+    bool was_powered;   /* since it got its number */
     enum scan_mode_fault scan;
     uint64_t create; /* serial of the Connect whose link is being made now; 0: none */
     bool scan_told_failed, told_blocked;

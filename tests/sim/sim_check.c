@@ -72,10 +72,15 @@ static size_t links_on(const struct sim *sim, int r)
 
 static bool heard_since(const struct sim *sim, size_t i, int d, uint64_t since_us)
 {
+    bool bound = sim->gateway->peers[i]->bound;
+
     for (int r = 0; r < N_RADIOS; r++) {
         const struct sim_object *object = &sim->objects[r][d];
+        /* nobody looked for it where the adapter was for others, who remember only their own */
+        uint64_t looked_us =
+            bound || sim->settings.devices[i].adapter ? 0 : sim->radios[r].chosen_us;
         if (works(sim, i, r) && sim->radios[r].discovering && object->id && object->heard_us &&
-            object->heard_us > since_us)
+            object->heard_us > MAX_OF(since_us, looked_us))
             return true;
     }
     return false;
@@ -562,8 +567,21 @@ static void check_outbox(struct sim *sim)
         sim_fail(sim, "%zu messages are queued, none was dropped", stats.queued);
 }
 
+static void note_chosen(struct sim *sim)
+{
+    for (size_t r = 0; r < N_RADIOS; r++) {
+        struct sim_radio *radio = &sim->radios[r];
+        const struct adapter *adapter = adapter_find(sim->gateway, radio->id);
+        bool chosen = adapter && adapter->chosen;
+        if (chosen && !radio->chosen)
+            radio->chosen_us = sim->now.mono_us;
+        radio->chosen = chosen;
+    }
+}
+
 void sim_check_event(struct sim *sim, const struct event *event)
 {
+    note_chosen(sim);
     check_rates(sim, event);
     for (size_t i = 0; i < sim->n_devices && !sim->failed; i++)
         check_peer(sim, i, event);
