@@ -389,11 +389,37 @@ static void send_request(struct sim *sim, const char *topic, const char *payload
     sim_emit(sim, &event);
 }
 
-/* nobody is paused, and everything is subscribed that the file subscribes */
-static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
+/* it is not paused, and everything is subscribed that the file subscribes */
+static void resume(struct sim *sim, size_t i)
 {
+    const struct device_settings *settings = &sim->settings.devices[i];
     char payload[96];
 
+    snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\"}", i);
+    send_request(sim, "g/bridge/gw/request/resume", payload);
+    for (size_t e = 0; e < settings->n_characteristics && !sim->failed; e++) {
+        if (!settings->characteristics[e].subscribe ||
+            subscribe_is_wanted(&sim->gateway->peers[i]->entries[e]))
+            continue;
+        snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\",\"characteristic\":\"e%zu\"}", i,
+                 e);
+        send_request(sim, "g/bridge/gw/request/subscribe", payload);
+    }
+}
+
+/* Who was told that another gateway had the device until now asks again when it is this one's. */
+static void resume_later(struct sim *sim, uint64_t i, uint64_t phase)
+{
+    if (!sim->quiet || sim->stopping || phase != sim->totals.phases)
+        return;
+    if (!sim->gateway->peers[i]->ours)
+        sim_schedule(sim, S_TO_US(1), resume_later, i, phase);
+    else
+        resume(sim, (size_t)i);
+}
+
+static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
+{
     if (connection != sim->connection || sim->stopping)
         return;
     if (!sim_is_subscribed(sim, "g/bridge/gw/request/resume")) { /* people wait for `online` */
@@ -401,17 +427,9 @@ static void resume_all(struct sim *sim, uint64_t connection, uint64_t b)
         return;
     }
     for (size_t i = 0; i < sim->n_devices; i++) {
-        const struct device_settings *settings = &sim->settings.devices[i];
-        snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\"}", i);
-        send_request(sim, "g/bridge/gw/request/resume", payload);
-        for (size_t e = 0; e < settings->n_characteristics && !sim->failed; e++) {
-            if (!settings->characteristics[e].subscribe ||
-                subscribe_is_wanted(&sim->gateway->peers[i]->entries[e]))
-                continue;
-            snprintf(payload, sizeof(payload), "{\"device\":\"d%zu\",\"characteristic\":\"e%zu\"}",
-                     i, e);
-            send_request(sim, "g/bridge/gw/request/subscribe", payload);
-        }
+        resume(sim, i);
+        if (sim->settings.devices[i].enabled && !sim->gateway->peers[i]->ours)
+            sim_schedule(sim, S_TO_US(1), resume_later, i, sim->totals.phases);
     }
 }
 
