@@ -253,7 +253,7 @@ static void put_duration(struct strbuf *out, uint64_t ms)
     strbuf_puts(out, text);
 }
 
-/* "if changed, at most every 10s, at least every 5m" */
+/* "if changed, at most every 10s, at least every 5m, valid for 15m" */
 static void print_rules(struct strbuf *out, const struct characteristic_settings *characteristic)
 {
     const struct rules_settings *rules = &characteristic->publish;
@@ -267,6 +267,10 @@ static void print_rules(struct strbuf *out, const struct characteristic_settings
     if (rules->heartbeat_ms) {
         strbuf_puts(out, ", at least every ");
         put_duration(out, rules->heartbeat_ms);
+    }
+    if (characteristic->stale_after_ms) {
+        strbuf_puts(out, ", valid for ");
+        put_duration(out, characteristic->stale_after_ms);
     }
 }
 
