@@ -435,6 +435,8 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     peer->failed_reason = reason;
     snprintf(peer->failed_why, sizeof(peer->failed_why), "%s", why);
     peer->blind_us = peer->retry_us;
+    /* an attempt that came before the one that an advertisement had set counts in its place */
+    peer->shortcut_us = MIN_OF(peer->shortcut_us, gateway->now.mono_us);
     gateway_arm(gateway, peer->retry_us);
     log_failure(peer, why, wait_ms);
     peer_enter_state(peer, PEER_STATE_BACKOFF, reason, "%s", why);

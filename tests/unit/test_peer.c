@@ -141,6 +141,27 @@ static void advertisement_ends_a_long_backoff_but_not_every_time(void **state)
     world_free(world);
 }
 
+/* Links that somebody else makes, and that fail, come before the attempt that was set: they add
+ * nothing to the wait. */
+static void attempts_of_others_put_off_no_advertisement(void **state)
+{
+    struct world *world = begin(1);
+    struct peer *peer = peer_of(world, 0);
+
+    world_hear(world, 0, D0);
+    peer->failures = 8;
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_FAILED);
+    for (int i = 0; i < 5; i++) {
+        world_hear(world, 0, D0);
+        assert_int_equal(peer->state, PEER_STATE_BACKOFF);
+        assert_true(peer->retry_us <= world->now.mono_us + 10000000);
+        world_advance(world, 100);
+        world_link(world, D0, true);
+        world_link(world, D0, false);
+    }
+    world_free(world);
+}
+
 /* A link that is lost soon is tried again after a wait; what was heard before it is no reason to
  * stop the scan and to keep the others waiting for 20 s. */
 static void peer_that_left_soon_is_connected_blind(void **state)
@@ -965,6 +986,7 @@ int main(void)
         cmocka_unit_test(connect_that_hangs_is_cancelled_by_disconnect),
         cmocka_unit_test(reconnect_waits_longer_after_each_failure),
         cmocka_unit_test(advertisement_ends_a_long_backoff_but_not_every_time),
+        cmocka_unit_test(attempts_of_others_put_off_no_advertisement),
         cmocka_unit_test(peer_that_left_soon_is_connected_blind),
         cmocka_unit_test(link_that_ended_with_the_power_is_no_failure),
         cmocka_unit_test(failures_before_an_adapter_went_delay_nobody_after_it),
