@@ -229,6 +229,8 @@ static void forget_private_address(struct peer *peer)
         merge_forget(peer->entries[i].known); /* another one has other values */
     gateway_count_unbound(gateway);
     gateway->bridge_dirty = true;
+    if (gateway->bluez_up) /* one that is linked already is not heard */
+        actions_add(gateway->actions, ACTION_TELL_DEVICES);
 }
 
 void peer_device_gone(struct peer *peer, uint32_t device)

@@ -870,6 +870,40 @@ static void only_a_private_address_is_given_up_with_its_object(void **state)
     assert_false(takes_another_after(0x4a, BT_ADDRESS_PUBLIC));
 }
 
+/* It has another address now, by which somebody else connected to it: it does not advertise. */
+static void peer_that_is_linked_by_its_next_private_address_is_found(void **state)
+{
+    struct world *world = world_new(1);
+    struct event heard = {.type = EVENT_DEVICE,
+                          .device_info = {.adapter = ADAPTER_1,
+                                          .device = 71,
+                                          .address = {{0x4a, 0, 0, 0, 0, 1}},
+                                          .address_type = BT_ADDRESS_RANDOM,
+                                          .name = "thing",
+                                          .heard = true,
+                                          .rssi = -50}};
+    struct event linked = heard;
+
+    world->settings.devices[0].match = (struct match_settings){.name = strdup("thing")};
+    world_start(world);
+    world_bluez_up(world);
+    world_event(world, &heard);
+    world_advance(world, 11000);
+    linked.device_info.device = 72;
+    linked.device_info.address.b[5] = 2;
+    linked.device_info.heard = false;
+    linked.device_info.connected = true;
+    linked.device_info.rssi = RSSI_UNKNOWN;
+    world_event(world, &linked);
+    world_clear(world);
+    world_event(world,
+                &(struct event){.type = EVENT_DEVICE_GONE, .adapter = ADAPTER_1, .device = 71});
+    world_expect(world, ACTION_TELL_DEVICES);
+    world_event(world, &linked);
+    assert_int_equal(world_expect(world, ACTION_RESOLVE)->device, 72);
+    world_free(world);
+}
+
 static void link_that_comes_while_choosing_decides(void **state)
 {
     struct world *world = world_new(1);
@@ -1018,6 +1052,7 @@ int main(void)
         cmocka_unit_test(object_that_does_not_exist_is_not_connected_in_a_loop),
         cmocka_unit_test(the_strongest_that_fits_within_10_s_is_taken_and_kept),
         cmocka_unit_test(only_a_private_address_is_given_up_with_its_object),
+        cmocka_unit_test(peer_that_is_linked_by_its_next_private_address_is_found),
         cmocka_unit_test(link_that_comes_while_choosing_decides),
         cmocka_unit_test(scan_runs_while_somebody_is_missing_and_then_rests),
         cmocka_unit_test(scan_pauses_for_a_connect_and_goes_on_after_it),
