@@ -80,6 +80,7 @@ static void announce(struct peer *peer)
                            lasts ? &peer->address : NULL, gateway->version);
     publish(gateway, peer, discovery_topic(gateway->settings, peer->settings->id, topic),
             &peer->announced);
+    peer->documented = true;
 }
 
 void announce_run(struct gateway *gateway)
@@ -99,31 +100,45 @@ void announce_run(struct gateway *gateway)
 
 void announce_again(struct peer *peer)
 {
+    struct gateway *gateway = peer->gateway;
+    char topic[DISCOVERY_TOPIC_SIZE];
+
     peer->announced = 0;
-    peer->gateway->announce_due = true;
+    gateway->announce_due = true;
+    if (discovery_is_on(gateway->settings) || !peer->documented)
+        return;
+    /* turned off while another gateway had the device, which may have left one, too */
+    peer->documented = false;
+    memory_leave(gateway, peer->settings->id,
+                 discovery_topic(gateway->settings, peer->settings->id, topic));
 }
 
 void announce_forget(const struct peer *peer)
 {
     char topic[DISCOVERY_TOPIC_SIZE];
 
-    if (discovery_is_on(peer->gateway->settings))
+    if (peer->gateway->settings->home_assistant.prefix) /* also what waits since it was on */
         outbox_forget(peer->gateway->outbox,
                       discovery_topic(peer->gateway->settings, peer->settings->id, topic));
 }
 
-void announce_begin(struct gateway *gateway)
+static void forget_all(struct gateway *gateway)
 {
     char topic[DISCOVERY_TOPIC_SIZE];
 
     gateway->birth_us = TIME_NEVER;
     gateway->announced = 0;
-    if (discovery_is_on(gateway->settings))
+    if (gateway->settings->home_assistant.prefix)
         outbox_forget(gateway->outbox, discovery_gateway_topic(gateway->settings, topic));
     for (size_t i = 0; i < gateway->n_peers; i++) {
         announce_forget(gateway->peers[i]);
         gateway->peers[i]->announced = 0;
     }
+}
+
+void announce_begin(struct gateway *gateway)
+{
+    forget_all(gateway);
 }
 
 const char *announce_topic(const struct gateway *gateway, const char *device,
@@ -223,7 +238,7 @@ void announce_reload(struct gateway *gateway, const struct settings *next)
     if (was_on == is_on &&
         (!is_on || strcmp(old->home_assistant.prefix, next->home_assistant.prefix) == 0))
         return;
-    gateway->birth_us = TIME_NEVER;
+    forget_all(gateway);
     if (was_on) {
         memory_leave(gateway, MEMORY_GATEWAY, discovery_gateway_topic(old, topic));
         if (gateway->greeting.step == GREETING_STEP_DONE)
@@ -231,13 +246,11 @@ void announce_reload(struct gateway *gateway, const struct settings *next)
     }
     for (size_t i = 0; i < gateway->n_peers; i++) {
         struct peer *peer = gateway->peers[i];
-        announce_forget(peer);
-        peer->announced = 0;
-        if (was_on && peer->ours)
-            memory_leave(gateway, peer->settings->id,
-                         discovery_topic(old, peer->settings->id, topic));
+        if (!was_on || !peer->ours)
+            continue;
+        peer->documented = false;
+        memory_leave(gateway, peer->settings->id, discovery_topic(old, peer->settings->id, topic));
     }
-    gateway->announced = 0;
     if (is_on && gateway->greeting.step == GREETING_STEP_DONE)
         birth_filter(gateway, next, ACTION_TOPIC_SUBSCRIBE);
 }

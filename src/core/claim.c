@@ -337,6 +337,7 @@ void claim_inherit(struct peer *peer, const struct peer *old)
 {
     bool ours = old->ours;
 
+    peer->documented = old->documented;
     if (peer->claim.state == CLAIM_STATE_FOREIGN) {
         peer->gateway->counts.let_go += forget_queued(old);
         status_gone(old);

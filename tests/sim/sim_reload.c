@@ -171,6 +171,9 @@ static struct settings *next_version(struct sim *sim)
 
     next->gateway.id = strdup(next->gateway.id);
     next->gateway.base_topic = strdup(next->gateway.base_topic);
+    next->home_assistant.prefix = strdup(next->home_assistant.prefix);
+    if (sim->options.seed % 4 == 3)
+        next->home_assistant.discovery = discovery_is_on(next) ? DISCOVERY_OFF : DISCOVERY_DEVICE;
     next->bluetooth.adapters =
         copy(next->bluetooth.adapters, N_RADIOS * sizeof(*next->bluetooth.adapters));
     if (sim_chance(sim, 20))

@@ -188,6 +188,9 @@ void sim_settings_make(struct sim *sim)
     sim->n_devices = 1 + sim_below(sim, N_DEVICES_MAX);
     settings->gateway.id = strdup("gw");
     settings->gateway.base_topic = strdup("g");
+    settings->home_assistant.prefix = strdup("ha");
+    if (sim->options.seed % 2) /* not one of its numbers: the seeds stay what they were */
+        settings->home_assistant.discovery = DISCOVERY_DEVICE;
     settings->commands.allow = sim_chance(sim, 90) ? UINT32_MAX : OPERATIONS_DEFAULT_BITS;
     settings->commands.allow_raw = sim_chance(sim, 50);
     settings->mqtt.buffer_messages = sim_spread(sim, 20, 20000);
@@ -229,6 +232,7 @@ void sim_settings_free(struct settings *settings)
     free(settings->bluetooth.adapters);
     free(settings->gateway.id);
     free(settings->gateway.base_topic);
+    free(settings->home_assistant.prefix);
 }
 
 bool sim_radio_serves(const struct sim *sim, size_t peer, int r)
