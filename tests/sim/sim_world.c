@@ -226,8 +226,8 @@ static void end_phase(struct sim *sim, uint64_t a, uint64_t b)
     sim->quiet = true;
     sim->quiet_us = sim->now.mono_us;
     sim_trace(sim, "---- the last fault is over");
+    sim->totals.phases++; /* what is planned from here on is of the next one */
     sim_heal(sim);
-    sim->totals.phases++;
     sim_recover_begin(sim);
     watch_recovery(sim, sim->totals.phases, 0);
     sim_schedule(sim, wait_us + 1, begin_phase, true, 0);
