@@ -20,8 +20,9 @@ CONTROLLER = "00:1A:7D:00:00:01"
 SETTINGS = f"\nbluetooth: {{ adapters: [ \"{CONTROLLER}\" ] }}\n"
 
 # A cut that an earlier one followed soon counts as a failed attempt, and the wait before the next
-# one may have grown; an advertisement ends it within 2 s, once in 10 s.
-BACK_LIMIT = 30
+# one may have grown; an advertisement ends it within 2 s, once in 10 s. Who waits for the connector
+# behind an attempt that comes to nothing waits for up to 20 s more. A busy host is slower yet.
+BACK_LIMIT = 60
 # a blind attempt does not show as connecting
 UNDER_WAY = ("connecting", "resolving", "configuring", "online")
 
