@@ -105,10 +105,10 @@ void announce_again(struct peer *peer)
 
     peer->announced = 0;
     gateway->announce_due = true;
-    if (discovery_is_on(gateway->settings) || !peer->documented)
+    /* turned off while another gateway had the device: that one may have left a document, too */
+    if (discovery_is_on(gateway->settings) || (!peer->documented && !peer->taken_over))
         return;
-    /* turned off while another gateway had the device, which may have left one, too */
-    peer->documented = false;
+    peer->documented = peer->taken_over = false;
     memory_leave(gateway, peer->settings->id,
                  discovery_topic(gateway->settings, peer->settings->id, topic));
 }

@@ -166,6 +166,7 @@ static void take(struct peer *peer)
     bool news = !peer->ours;
 
     peer->ours = true;
+    peer->taken_over |= news && gateway->n_bridges;
     enter(peer, is_free_to_claim(peer) ? CLAIM_STATE_OURS : peer->claim.state, TIME_NEVER);
     peer->claim.held_before = false;
     if (news) {

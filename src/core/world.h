@@ -446,7 +446,8 @@ struct peer {
 
     bool link_dirty;
     bool availability_known, available; /* as published last */
-    bool documented;                    /* Home Assistant was told of it, and nothing cleared */
+    bool taken_over;    /* from another gateway, and what that one has left is not cleared yet */
+    bool documented;    /* Home Assistant was told of it, and nothing cleared */
     uint64_t announced; /* hash of its document on this connection to the broker; 0: none */
     uint64_t link_published_us;
     int16_t rssi_published;

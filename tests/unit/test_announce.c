@@ -99,6 +99,29 @@ static void device_of_another_gateway_is_not_announced(void **state)
     world_free(world);
 }
 
+/* The gateway that had the device may have announced it, from a file in which that was on. */
+static void document_of_the_gateway_before_is_cleared_where_it_is_off(void **state)
+{
+    struct world *world = begin(1);
+
+    world->settings.home_assistant.discovery = DISCOVERY_OFF;
+    free(world->settings.devices[0].gateway);
+    world->settings.devices[0].gateway = NULL;
+    world_start(world);
+    world_bluez_up(world);
+    world_retain(world, "g/bridge/attic/status", "online");
+    world_retain(world, "g/d0/status/link", "{\"gateway\":\"attic\"}");
+    world_retain(world, DOCUMENT, "{}");
+    world_broker_up(world);
+    world_message(world, "g/bridge/attic/status", "online", false); /* it is alive */
+    world_advance(world, 5000);
+    assert_string_equal(world_retained(world, DOCUMENT), "{}"); /* not ours */
+    world_message(world, "g/bridge/attic/status", "offline", false);
+    world_advance(world, 15000);
+    assert_null(world_retained(world, DOCUMENT));
+    world_free(world);
+}
+
 static void address_that_becomes_known_is_announced(void **state)
 {
     struct world *world = begin(2);
@@ -227,6 +250,7 @@ int main(void)
         cmocka_unit_test(document_goes_after_the_list_that_names_it_and_before_online),
         cmocka_unit_test(nothing_is_said_where_it_is_off),
         cmocka_unit_test(device_of_another_gateway_is_not_announced),
+        cmocka_unit_test(document_of_the_gateway_before_is_cleared_where_it_is_off),
         cmocka_unit_test(address_that_becomes_known_is_announced),
         cmocka_unit_test(birth_is_answered_once_within_ten_seconds),
         cmocka_unit_test(birth_repeats_what_is_retained_of_values),
