@@ -338,6 +338,8 @@ void peer_consider(struct peer *peer)
         say_ready(peer, sighting);
     else
         say_absent(peer);
+    if (peer->state == PEER_STATE_ABSENT && peer->blind_us > gateway->now.mono_us)
+        gateway_arm(gateway, peer->blind_us); /* also when it has become ours just now */
 }
 
 /* what a blind attempt shows */

@@ -523,6 +523,32 @@ static void stop_in_the_middle_of_claiming_says_goodbye(void **state)
     world_free(world);
 }
 
+/* A blind attempt that was not due when another gateway took the device is due still. */
+static void device_that_returns_is_tried_blind_in_its_time(void **state)
+{
+    struct world *world = begin_free();
+    struct peer *peer = NULL;
+
+    start(world);
+    world_broker_up(world);
+    world_online(world, 0);
+    peer = world->gateway->peers[0];
+    world_message(world, ATTIC, "online", false);
+    world_message(world, LINK, ATTICS, false);
+    world_link(world, 100, false);
+    assert_false(peer->ours);
+    world_advance(world, 16000); /* it is not heard any more */
+    peer->blind_us = world->now.mono_us + MS_TO_US(GRACE_MS + STANDS_MS + 200); /* as a failed one
+                                                                                  leaves it */
+    world_message(world, ATTIC, "offline", false);
+    world_advance(world, GRACE_MS + STANDS_MS);
+    assert_int_equal(peer->state, PEER_STATE_ABSENT);
+    world_clear(world);
+    world_advance(world, 300);
+    world_expect(world, ACTION_CONNECT);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +573,7 @@ int main(void)
         cmocka_unit_test(bound_device_is_not_claimed_away),
         cmocka_unit_test(stop_says_nothing_of_what_another_gateway_has),
         cmocka_unit_test(stop_in_the_middle_of_claiming_says_goodbye),
+        cmocka_unit_test(device_that_returns_is_tried_blind_in_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
