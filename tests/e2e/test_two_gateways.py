@@ -249,5 +249,7 @@ def test_what_left_the_file_while_it_did_not_run_leaves_the_broker(house, number
     wait_until(lambda: not gone & kept(house, live.broker.port), 10 * SLACK,
                "they are cleared")
     assert kept(house, live.broker.port) >= before - gone
-    devices = live.recorder.on(topic("bridge/e2e/devices"))[-1]
-    assert [each["id"] for each in devices.json["devices"]] == [METER]
+    # the list without them comes last, when the broker has acknowledged that they are cleared
+    live.recorder.wait(topic("bridge/e2e/devices"),
+                       lambda m: [each["id"] for each in m.json["devices"]] == [METER], since,
+                       10 * SLACK)
