@@ -4,6 +4,7 @@
  */
 #include "app/app.h"
 
+#include "app/health.h"
 #include "app/notify.h"
 #include "app/reload.h"
 #include "bluez/bluez.h"
@@ -37,6 +38,7 @@ struct app {
     struct bluez *bluez;          /* owned */
     struct mqtt_client *client;   /* owned */
     struct notify *notify;        /* owned; NULL without a service manager */
+    struct health *health;        /* owned; NULL where nobody can ask */
     struct actions actions;
     uint64_t armed_us; /* with `is_armed` */
     bool is_armed;
@@ -72,7 +74,10 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_LOG: log_write(action->log.level, action->log.area, "%s", action->log.text); break;
     case ACTION_RELOAD: sd_event_source_set_enabled(app->reload, SD_EVENT_ONESHOT); break;
     case ACTION_LOG_LEVEL: log_set_level(action->log_level); break;
-    case ACTION_STATUS: notify_status(app->notify, action->status.text); break;
+    case ACTION_STATUS:
+        notify_status(app->notify, action->status.text);
+        health_set(app->health, action->status.text);
+        break;
     case ACTION_QUIT:
         if (!app->quitting) {
             app->quitting = true;
@@ -222,6 +227,7 @@ static int start_loop(struct app *app)
     r = notify_new(app->event, &app->notify);
     if (r < 0)
         return r;
+    health_new(app->event, &app->health);
     r = sd_event_add_signal(app->event, NULL, SIGTERM, on_stop, app);
     if (r < 0)
         return r;
@@ -306,6 +312,7 @@ int app_run(const struct app_options *options)
     bluez_free(app.bluez);
     gateway_free(app.gateway);
     notify_free(app.notify);
+    health_free(app.health);
     settings_free(app.settings);
     actions_done(&app.actions);
     sd_event_source_unref(app.timer);

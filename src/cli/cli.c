@@ -18,6 +18,7 @@ static const struct command {
 } commands[] = {
     {"run", "", "bridge the peripherals of the configuration to MQTT, in the foreground", cmd_run},
     {"check", "", "validate the configuration; say what would be published where", cmd_check},
+    {"health", "", "ask the gateway that runs here how it is", cmd_health},
     {"simulate", "FILE",
      "play org.bluez with the peripherals of FILE, on the bus of\n"
      "                      $DBUS_SYSTEM_BUS_ADDRESS",

@@ -20,5 +20,6 @@ int cli_main(int argc, char **argv);
 
 /* argv[0] is the subcommand's name; each parses its own options after the common ones */
 int cmd_check(const struct cli_options *options, int argc, char **argv);
+int cmd_health(const struct cli_options *options, int argc, char **argv);
 int cmd_run(const struct cli_options *options, int argc, char **argv);
 int cmd_simulate(const struct cli_options *options, int argc, char **argv);

@@ -5,10 +5,11 @@ import re
 import select
 import signal
 import socket
+import subprocess
 import threading
 import time
 
-from harness import SLACK
+from harness import GATT2MQTT, SLACK
 from world import AVAILABILITY, METER, peripherals, settings
 
 
@@ -175,3 +176,36 @@ def test_the_watchdog_is_fed_by_a_busy_loop_and_not_by_one_that_hangs(house):
     log.read()
     manager.hear(lambda line: line == "WATCHDOG=1", 5 * SLACK)
     gateway.stop()
+
+
+def test_whoever_asks_for_its_health_is_told_and_a_gateway_that_hangs_is_found_out(house):
+    house.simulate(peripherals())
+    broker = house.broker()
+    recorder = house.recorder(broker.port)
+    gateway = house.gateway(settings(broker.port), env={"RUNTIME_DIRECTORY": house.dir})
+
+    def health():
+        return subprocess.run([*GATT2MQTT, "health"], env=dict(os.environ, RUNTIME_DIRECTORY=house.dir),
+                              text=True, capture_output=True, timeout=30 * SLACK)
+
+    recorder.wait(AVAILABILITY, "online", timeout=15 * SLACK)
+    answer = health()
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(r"[12] of 2 devices online.*; broker connected.*\n", answer.stdout)
+
+    gateway.process.send(signal.SIGSTOP)
+    answer = health()
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "does not answer within 3 s" in answer.stderr
+    gateway.process.send(signal.SIGCONT)
+    assert health().returncode == 0
+
+    gateway.kill()
+    assert health().returncode == 1  # its socket is still there
+    gateway.start()  # and not in the way
+    recorder.wait(AVAILABILITY, "online", recorder.mark(), 15 * SLACK)
+    assert health().returncode == 0
+    gateway.stop()
+    answer = health()
+    assert answer.returncode == 1
+    assert "no gateway answers at " + os.path.join(house.dir, "health") in answer.stderr
