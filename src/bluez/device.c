@@ -290,12 +290,19 @@ void bluez_device_tell_changes(struct bluez *bluez)
 void bluez_device_tell_all(struct bluez *bluez)
 {
     struct adapter *adapter;
-    struct device *device;
+    struct device *device, *next;
 
-    DL_FOREACH (bluez->registry.adapters, adapter)
-        DL_FOREACH (adapter->devices, device)
+    DL_FOREACH (bluez->registry.adapters, adapter) {
+        size_t n = adapter->n_devices;
+
+        /* who is told of as heard goes to the list's end */
+        DL_FOREACH_SAFE (adapter->devices, device, next) {
+            if (n-- == 0)
+                break;
             if (device->told && !device->going)
-                bluez_device_tell(bluez, device, false);
+                bluez_device_tell(bluez, device, device->found && !device->info.connected);
+        }
+    }
 }
 
 static void send_plain(struct call *call, struct device *device, const char *member,

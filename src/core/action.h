@@ -20,7 +20,8 @@ enum action_type {
     ACTION_READ,
     ACTION_WRITE,
     ACTION_REMOVE_DEVICE, /* Adapter1.RemoveDevice: forget object and GATT cache */
-    ACTION_TELL_DEVICES,  /* EVENT_DEVICE for every object that is known, soon; no other answer */
+    ACTION_TELL_DEVICES,  /* EVENT_DEVICE for every object that is known, soon (as heard, if a
+                             passive scan hears it now); no other answer */
 
     /* MQTT */
     ACTION_PUBLISH,

@@ -413,15 +413,15 @@ static enum reason trouble_of(const struct adapter *adapter, char *why, size_t s
     return REASON_OK;
 }
 
-static void no_adapter(const struct peer *peer, char *why, size_t size)
+static void no_adapter(const struct gateway *gateway, const struct peer *peer, char *why,
+                       size_t size)
 {
-    const struct adapter_selector *own = peer->settings->adapter;
+    const struct adapter_selector *own = peer ? peer->settings->adapter : NULL;
     char address[BT_ADDRESS_TEXT_SIZE];
 
     if (!own) {
         snprintf(why, size, "no Bluetooth adapter%s",
-                 peer->gateway->settings->bluetooth.n_adapters ? " that the configuration names"
-                                                               : "");
+                 gateway->settings->bluetooth.n_adapters ? " that the configuration names" : "");
         return;
     }
     bt_address_format(&own->address, address);
@@ -440,9 +440,10 @@ static bool is_lesser(enum reason a, enum reason b)
     return false;
 }
 
-enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
+/* `peer` NULL: of all that are used */
+static enum reason trouble(const struct gateway *gateway, const struct peer *peer, char *why,
+                           size_t size)
 {
-    const struct gateway *gateway = peer->gateway;
     enum reason reason = REASON_OK;
     size_t used = 0;
 
@@ -450,11 +451,12 @@ enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
     if (!gateway->bluez_up)
         return adapter_bluez_trouble(gateway, why, size);
     for (size_t i = 0; i < MAX_ADAPTERS; i++) {
+        const struct adapter *adapter = &gateway->adapters[i];
         char text[160];
 
-        if (!adapter_serves(peer, &gateway->adapters[i]))
+        if (peer ? !adapter_serves(peer, adapter) : !adapter->id || !adapter->used)
             continue;
-        enum reason this = trouble_of(&gateway->adapters[i], text, sizeof(text));
+        enum reason this = trouble_of(adapter, text, sizeof(text));
         if (this == REASON_OK) {
             *why = '\0';
             return REASON_OK;
@@ -466,6 +468,16 @@ enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
     }
     if (reason != REASON_OK)
         return reason;
-    no_adapter(peer, why, size);
+    no_adapter(gateway, peer, why, size);
     return REASON_NO_ADAPTER;
+}
+
+enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
+{
+    return trouble(peer->gateway, peer, why, size);
+}
+
+enum reason adapter_trouble_of_all(const struct gateway *gateway, char *why, size_t size)
+{
+    return trouble(gateway, NULL, why, size);
 }

@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ENVELOPE_MAX 512 /* bytes of an answer around its data */
+/* ... and with what MQTT needs: a response topic and correlation data of 1024 bytes each */
+#define AROUND_ANSWER (ENVELOPE_MAX + 2 * 1024 + 64)
+
 struct command *command_new(struct gateway *gateway, enum command_kind kind,
                             const char *reply_topic, const struct event *event)
 {
@@ -133,6 +137,16 @@ static void end(struct gateway *gateway, struct command *command, struct json_wr
         gateway->counts.rejected++;
     }
     command_free(command);
+}
+
+size_t command_answer_limit(const struct gateway *gateway)
+{
+    /* so that the same request can get it again */
+    size_t limit = DEDUP_ANSWER_MAX - ENVELOPE_MAX;
+
+    if (gateway->max_packet)
+        limit = MIN_OF(limit, MAX_OF(gateway->max_packet, AROUND_ANSWER) - AROUND_ANSWER);
+    return limit;
 }
 
 void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json)

@@ -109,6 +109,7 @@ struct gateway *gateway_free(struct gateway *gateway)
         return NULL;
     while (gateway->n_reloads)
         command_free(gateway->reloads[--gateway->n_reloads]);
+    survey_done(gateway);
     peers_done(gateway);
     dedup_free(gateway->dedup);
     memory_done(gateway);
@@ -236,8 +237,10 @@ static void device(struct gateway *gateway, const struct device_info *info)
     struct adapter *adapter = adapter_find(gateway, info->adapter);
     struct peer *peer = gateway_peer_of_device(gateway, info->device);
 
-    if (adapter && info->heard)
+    if (adapter && info->heard) {
         recover_heard(gateway, adapter);
+        survey_heard(gateway, adapter, info);
+    }
 
     if (peer) {
         peer_device(peer, info);
@@ -367,6 +370,7 @@ static void stop(struct gateway *gateway)
     actions_log(gateway->actions, LOG_LEVEL_INFO, "gateway", "stopping");
     for (size_t i = 0; i < gateway->n_peers; i++)
         peer_stop(gateway->peers[i]);
+    survey_stop(gateway);
     adapter_stop(gateway);
     reload_cancel(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
@@ -398,6 +402,7 @@ static void timer(struct gateway *gateway)
     }
     for (struct peer *peer = gateway->leaving; peer; peer = peer->next_leaving)
         peer_timer(peer);
+    survey_timer(gateway);
     greet_timer(gateway);
     claim_bridges_timer(gateway);
     announce_timer(gateway);

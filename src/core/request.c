@@ -37,6 +37,7 @@ enum request_key {
     KEY_COMMAND,
     KEY_PARAMETERS,
     KEY_LEVEL,
+    KEY_DURATION,
     N_KEYS,
 };
 
@@ -53,6 +54,7 @@ static const char *const key_names[N_KEYS] = {
     [KEY_COMMAND] = "command",
     [KEY_PARAMETERS] = "parameters",
     [KEY_LEVEL] = "level",
+    [KEY_DURATION] = "duration",
 };
 
 #define BIT(key)    (1u << (key))
@@ -77,8 +79,8 @@ static const struct {
     [OPERATION_COMMAND] = {"command",
                            BIT(KEY_DEVICE) | BIT(KEY_COMMAND) | BIT(KEY_PARAMETERS) | TIMES,
                            BIT(KEY_DEVICE) | BIT(KEY_COMMAND)},
+    [OPERATION_SCAN] = {"scan", BIT(KEY_DURATION), 0},
     /* still to come: not supported, whatever is given */
-    [OPERATION_SCAN] = {"scan", ALL_OF_THEM, 0},
     [OPERATION_INSPECT] = {"inspect", ALL_OF_THEM, 0},
     [OPERATION_PAIR] = {"pair", ALL_OF_THEM, 0},
     [OPERATION_UNPAIR] = {"unpair", ALL_OF_THEM, 0},
@@ -270,6 +272,9 @@ static bool take_key(struct parsing *parsing, enum request_key key, const json_t
     case KEY_HOLD:
     case KEY_FOR:
         return take_duration(parsing, name, item, SHORTEST_MS, LONGEST_HOLD_MS,
+                             &request->duration_ms);
+    case KEY_DURATION:
+        return take_duration(parsing, name, item, SHORTEST_MS, SURVEY_MAX_MS,
                              &request->duration_ms);
     case KEY_LEVEL:
         return (json_is_string(item) &&

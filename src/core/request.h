@@ -57,7 +57,7 @@ struct request {
     const char *device, *characteristic, *command; /* NULL: not given */
     struct json_span value, raw, parameters;       /* JSON text; data NULL: not given */
     enum tri response;
-    uint64_t duration_ms; /* `hold`, `for`; 0: not given */
+    uint64_t duration_ms; /* `hold`, `for`, `duration`; 0: not given */
     enum log_level level;
 };
 

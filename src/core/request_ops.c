@@ -190,7 +190,7 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_RESUME: run_link(gateway, request, command); return;
     case OPERATION_SUBSCRIBE:
     case OPERATION_UNSUBSCRIBE: run_subscribe(gateway, request, command); return;
-    case OPERATION_SCAN:
+    case OPERATION_SCAN: survey_request(gateway, request->duration_ms, command); return;
     case OPERATION_INSPECT:
     case OPERATION_PAIR:
     case OPERATION_UNPAIR:

@@ -1,5 +1,6 @@
 /*
- * An adapter's scan. It is on while somebody whom the adapter serves is missing, but pauses for a
+ * An adapter's scan. It is on while somebody whom the adapter serves is missing or a request asks
+ * who is there, but pauses for a
  * Connect to a peer that was heard: an active scan reports a peer once in 10.24 s, and the kernel
  * connects on a report, so that on Linux 6.1 a Connect during it was seen to take 5 to 14 s, and
  * 0.3 to 0.5 s without it. A blind attempt leaves it on: the first report of the peer connects, and
@@ -30,6 +31,8 @@ void scan_discovering(struct gateway *gateway, struct adapter *adapter, bool dis
 
 static bool somebody_is_missing(const struct gateway *gateway, const struct adapter *adapter)
 {
+    if (survey_listens(gateway))
+        return true;
     for (size_t i = 0; i < gateway->n_peers; i++) {
         const struct peer *peer = gateway->peers[i];
         if (((peer_wants_link(peer) && !peer->link_up) || contact_listens(peer)) &&

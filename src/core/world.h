@@ -26,6 +26,7 @@
  *   request   what comes under bridge/<gateway>/request/
  *   access    a value that people send to a characteristic
  *   merge     ... where it is only a part of it
+ *   survey    who is heard, for a request
  *   status    the JSON of link, info, devices, health
  *   announce  when Home Assistant is told of devices
  *
@@ -532,6 +533,7 @@ struct gateway {
         reconnect_us; /* the broker is left by then, or when it has all; TIME_NEVER: it stays */
     struct command *reloads[RELOADS_MAX]; /* owned: who waits for the answer to a reload */
     size_t n_reloads;
+    struct survey *survey;         /* owned; NULL: nobody asks who is heard */
     size_t n_unbound;              /* enabled ones that have no address yet */
     struct device_key *devices;    /* owned: objects of our peers by number */
     struct address_key *addresses; /* owned: bound peers by address */
@@ -641,6 +643,8 @@ bool adapter_serves(const struct peer *peer, const struct adapter *adapter);
 bool adapter_works(const struct adapter *adapter); /* can be asked to scan and to connect */
 /* why none of the adapters that the peer may use works, or REASON_OK; for people in *ret_why */
 enum reason adapter_trouble(const struct peer *peer, char *ret_why, size_t size);
+/* the same of all that are used, whoever may use them */
+enum reason adapter_trouble_of_all(const struct gateway *gateway, char *ret_why, size_t size);
 /* the same where BlueZ itself is not there */
 enum reason adapter_bluez_trouble(const struct gateway *gateway, char *ret_why, size_t size);
 
@@ -652,6 +656,18 @@ void scan_schedule(struct gateway *gateway, struct adapter *adapter);
 void scan_timer(struct gateway *gateway, struct adapter *adapter);
 /* A start that is not yet answered cannot be stopped: the stop would overtake it. */
 void scan_pause(struct gateway *gateway, struct adapter *adapter);
+
+/* survey.c: the request `scan` */
+#define SURVEY_ADVERTISERS_MAX 200
+#define SURVEY_MAX_MS          60000
+bool survey_listens(const struct gateway *gateway); /* it needs the adapters' scans */
+void survey_heard(struct gateway *gateway, const struct adapter *adapter,
+                  const struct device_info *info);
+/* a duration of 0: the usual one */
+void survey_request(struct gateway *gateway, uint64_t duration_ms, struct command *command_take);
+void survey_timer(struct gateway *gateway);
+void survey_stop(struct gateway *gateway);
+void survey_done(struct gateway *gateway); /* frees, answers nobody */
 
 /* recover.c: adapters that hang */
 /* somebody's advertisement arrived: a peer's or any other's */
@@ -925,6 +941,8 @@ void command_answer_late(struct peer *peer, struct command *command_take);
 void command_answer_ok(struct gateway *gateway, struct command *command, struct strbuf *data_json);
 void command_answer_error(struct gateway *gateway, struct command *command, const char *code,
                           int att, const char *format, ...) PRINTF_LIKE(5, 6);
+/* how many bytes the data of a long answer may have */
+size_t command_answer_limit(const struct gateway *gateway);
 /* BlueZ's outcome in the codes of the documentation, and in words */
 const char *command_explain_status(enum command_kind kind, const struct bt_result *result,
                                    const char **ret_text);

@@ -24,6 +24,12 @@ static const char experimental[] = "experimental: true\n"
                                    "  strap: { address: 'C8:00:00:00:00:01', address_type: random, "
                                    "rssi: -50, interval: 20ms }\n";
 
+static const char two[] =
+    "experimental: true\n"
+    "peripherals:\n"
+    "  a: { address: 'C8:00:00:00:00:01', address_type: random, interval: 20ms }\n"
+    "  b: { address: 'C8:00:00:00:00:02', address_type: random, interval: 20ms }\n";
+
 struct air {
     struct fake *fake;
     struct sim_world *world;
@@ -130,6 +136,28 @@ static void peer_of_constant_strength_is_heard_again_until_it_is_lost(void **sta
         assert_true(sd_event_run(air.fake->loop, 10000000) > 0);
     assert_true(fake_expect(air.fake, EVENT_DEVICE)->event.device_info.heard);
     assert_true(sim_bluez_now(air.sim) - before > 3000000); /* now and then, not all the time */
+    close_air(&air);
+}
+
+static void who_asks_for_all_is_told_whom_the_monitor_hears(void **state)
+{
+    struct air air;
+
+    open_air(&air, two);
+    scan(air.fake, true);
+    expect_listening(air.fake, true);
+    expect_result(air.fake, "ok");
+    for (int i = 0; i < 4; i++) /* their objects, and DeviceFound */
+        fake_expect(air.fake, EVENT_DEVICE);
+    fake_execute(air.fake, (struct action){.type = ACTION_TELL_DEVICES});
+    uint32_t first = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct event *event = &fake_expect(air.fake, EVENT_DEVICE)->event;
+        assert_true(event->device_info.heard);
+        assert_int_not_equal(event->device, first);
+        first = event->device;
+    }
+    fake_expect_none(air.fake);
     close_air(&air);
 }
 
@@ -273,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passive_scan_hears_connects_and_stops),
         cmocka_unit_test(peer_of_constant_strength_is_heard_again_until_it_is_lost),
+        cmocka_unit_test(who_asks_for_all_is_told_whom_the_monitor_hears),
         cmocka_unit_test(where_there_are_no_monitors_the_scan_can_be_active),
         cmocka_unit_test(monitor_that_bluez_releases_ends_the_scan),
         cmocka_unit_test(monitor_that_bluez_refuses_fails_the_start),

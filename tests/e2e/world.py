@@ -105,14 +105,14 @@ STREAM = topic(METER, "stream")
 class Live:
     """A gateway at work: house, broker, proxy, recorder, simulator, gateway."""
 
-    def __init__(self, house, access=None, notify_socket=None, **mqtt):
+    def __init__(self, house, access=None, notify_socket=None, simulated=None, more=None, **mqtt):
         self.house = house
         self.broker = house.broker(**({"access": access} if access else {}))
         self.proxy = house.proxy(self.broker.port)
         self.recorder = house.recorder(self.broker.port)
-        self.simulator = house.simulate(peripherals())
+        self.simulator = house.simulate(simulated or peripherals())
         env = {"NOTIFY_SOCKET": notify_socket} if notify_socket else {}
-        self.gateway = house.gateway(settings(self.proxy.port, **mqtt), env=env)
+        self.gateway = house.gateway(dict(settings(self.proxy.port, **mqtt), **(more or {})), env=env)
         self.recorder.wait(STATUS, "online", timeout=10 * SLACK)
         self.recorder.wait(AVAILABILITY, "online", timeout=15 * SLACK)
         self.recorder.wait(OTHER_AVAILABILITY, "online", timeout=15 * SLACK)

@@ -320,7 +320,7 @@ static void make_payload(struct sim *sim, uint32_t index, char *buf, size_t size
 /* the rest of a request for the device, behind its id */
 static const char *make_request(struct sim *sim, uint32_t index, char *buf, size_t size)
 {
-    static const char *const others[] = {"log_level", "scan", "pair", "nonsense"};
+    static const char *const others[] = {"log_level", "pair", "nonsense"};
     static const char *const links[] = {"connect", "resume", "disconnect", "pause"};
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
     uint32_t entry = sim_below(sim, (uint32_t)sim->settings.devices[device].n_characteristics +
@@ -329,6 +329,10 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
                         : sim_chance(sim, 20) ? ",\"timeout\":\"900ms\",\"queue_timeout\":\"40s\""
                                               : "";
 
+    if (sim_chance(sim, 3)) {
+        snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"duration\":\"3s\"}" : "\"junk\":1}");
+        return "scan";
+    }
     if (sim_chance(sim, 10)) {
         snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"device\":\"d0\"}" : "\"level\":");
         return others[sim_below(sim, ARRAY_SIZE(others))];

@@ -305,8 +305,6 @@ static void what_is_wrong_is_answered_with_its_code(void **state)
         {"read", "{\"device\":\"d0\",\"characteristic\":\"none\"}", "unknown_characteristic"},
         {"command", "{\"device\":\"d0\",\"command\":\"dance\"}", "unknown_op"},
         {"command", "{\"device\":\"d0\",\"command\":\"dance\",\"parameters\":1}", "bad_request"},
-        {"scan", "", "not_supported"},
-        {"scan", "{\"for\":\"10s\"}", "not_supported"},
         {"pair", "{\"device\":\"d0\"}", "not_authorized"},
         {"pair", "{", "not_authorized"},
         {"reload", "", "not_authorized"},

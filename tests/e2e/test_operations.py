@@ -1,0 +1,45 @@
+"""Requests that look around: who is there."""
+
+import pytest
+
+from harness import SLACK
+from test_requests import ask
+from world import ADDRESS, METER, Live, peripherals, uuid
+
+
+def simulated():
+    world = peripherals()
+    world["peripherals"]["stranger"] = {
+        "address": "A4:C1:38:00:0E:03", "name": "Stranger", "rssi": -70, "interval": "100ms",
+        "advertise": {"services": [uuid(9)], "manufacturer": {"0x004C": "0215"}},
+        "services": [{"uuid": uuid(9), "characteristics": []}],
+    }
+    return world
+
+
+@pytest.mark.parametrize("mode", ["active", pytest.param("passive", marks=pytest.mark.variant)])
+def test_scan_tells_who_is_there(house, mode):
+    live = Live(house, protocol=5, simulated=dict(simulated(), experimental=True),
+                more={"bluetooth": {"scan": mode}})
+    live.simulator.ask("drop other")
+    live.simulator.ask("vanish other")
+    answer = ask(live, "scan", duration="2s")
+    assert answer["status"] == "ok"
+    assert answer["data"]["complete"]
+    heard = {each["address"]: each for each in answer["data"]["heard"]}
+    assert heard["A4:C1:38:00:0E:03"] == {
+        "address": "A4:C1:38:00:0E:03", "address_type": "public", "rssi": -70,
+        "adapter": "hci0", "name": "Stranger", "services": [uuid(9)],
+        "manufacturer": {"0x004C": "0215"}}
+    assert ADDRESS not in heard  # it is connected, and silent
+    live.works(live.recorder.mark(), 5 * SLACK)
+    assert live.simulator.connected(METER)
+
+
+def test_scan_without_bluetooth_says_so(house):
+    live = Live(house, protocol=5)
+    live.simulator.kill()
+    live.recorder.wait("gatt2mqtt/other/status/availability", "offline", timeout=5 * SLACK)
+    error = ask(live, "scan", duration="2s")["error"]
+    assert (error["code"], error["message"]) == (
+        "adapter_off", "bluetoothd is not running (no org.bluez on the system bus)")
