@@ -442,7 +442,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_SUBSCRIBE_RESULT:
     case EVENT_READ_RESULT:
     case EVENT_WRITE_RESULT: answer(gateway, event); break;
-    case EVENT_REMOVE_RESULT: break; /* DEVICE_GONE tells what counts */
+    case EVENT_REMOVE_RESULT: errand_result(gateway, event); break;
     case EVENT_VALUE: value(gateway, event); break;
     case EVENT_SUBSCRIPTION_LOST:
         peer = gateway_peer_at(gateway, event->value.peer);

@@ -297,6 +297,11 @@ static void let_go(struct peer *peer, enum reason reason, const char *why)
     }
 }
 
+void hold_break_link(struct peer *peer, const char *why)
+{
+    let_go(peer, REASON_LET_GO, why);
+}
+
 static void forget_contact(struct peer *peer)
 {
     contact_forget(peer);

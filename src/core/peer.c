@@ -114,6 +114,8 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
     gateway->schedule = true;
     if (peer->waits)
         hold_state_entered(peer);
+    if (peer->errand)
+        errand_state_entered(peer);
 }
 
 /* ---- life ---- */
@@ -203,6 +205,7 @@ void peer_done(struct peer *peer)
 {
     step_done(peer);
     hold_done(peer);
+    errand_done(peer);
     target_forget_tree(peer);
     while (peer->ops) {
         struct gatt_op *op = peer->ops;
@@ -607,6 +610,7 @@ void peer_timer(struct peer *peer)
             gateway_arm(gateway, peer->candidate.until_us);
     }
     hold_timer(peer);
+    errand_timer(peer);
     contact_timer(peer);
     timer_states(peer);
     publish_timer(peer);
@@ -633,6 +637,7 @@ void peer_stop(struct peer *peer)
         return;
     ops_cancel_all(peer, "cancelled", "the gateway is stopping");
     hold_cancel_all(peer, "cancelled", "the gateway is stopping");
+    errand_cancel(peer, "cancelled", "the gateway is stopping");
     contact_forget(peer);
     publish_flush(peer);
     if (peer->device && peer->state != PEER_STATE_DISCONNECTING) {

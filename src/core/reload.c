@@ -28,6 +28,7 @@ static void leave(struct peer *peer, struct device_settings *settings, const cha
 
     ops_cancel_all(peer, "cancelled", why);
     hold_cancel_all(peer, "cancelled", why);
+    errand_cancel(peer, "cancelled", why);
     for (uint32_t i = 0; i < peer->n_sources; i++)
         publish_reset(peer, i);
     gateway_remove_id(gateway, peer);

@@ -80,11 +80,11 @@ static const struct {
                            BIT(KEY_DEVICE) | BIT(KEY_COMMAND) | BIT(KEY_PARAMETERS) | TIMES,
                            BIT(KEY_DEVICE) | BIT(KEY_COMMAND)},
     [OPERATION_SCAN] = {"scan", BIT(KEY_DURATION), 0},
+    [OPERATION_UNPAIR] = {"unpair", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
+    [OPERATION_CLEAR_CACHE] = {"clear_cache", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
     /* still to come: not supported, whatever is given */
     [OPERATION_INSPECT] = {"inspect", ALL_OF_THEM, 0},
     [OPERATION_PAIR] = {"pair", ALL_OF_THEM, 0},
-    [OPERATION_UNPAIR] = {"unpair", ALL_OF_THEM, 0},
-    [OPERATION_CLEAR_CACHE] = {"clear_cache", ALL_OF_THEM, 0},
     [OPERATION_RELOAD] = {"reload", 0, 0},
     [OPERATION_LOG_LEVEL] = {"log_level", BIT(KEY_LEVEL), BIT(KEY_LEVEL)},
 };

@@ -162,6 +162,15 @@ static void run_link(struct gateway *gateway, const struct request *request,
         hold_resume(peer, command);
 }
 
+static void run_forget(struct gateway *gateway, const struct request *request,
+                       struct command *command)
+{
+    struct peer *peer = find_peer(gateway, request, &command);
+
+    if (peer)
+        forget_request(peer, request->operation == OPERATION_UNPAIR, command);
+}
+
 static void run_log_level(struct gateway *gateway, const struct request *request,
                           struct command *command)
 {
@@ -191,10 +200,10 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_SUBSCRIBE:
     case OPERATION_UNSUBSCRIBE: run_subscribe(gateway, request, command); return;
     case OPERATION_SCAN: survey_request(gateway, request->duration_ms, command); return;
+    case OPERATION_UNPAIR:
+    case OPERATION_CLEAR_CACHE: run_forget(gateway, request, command); return;
     case OPERATION_INSPECT:
     case OPERATION_PAIR:
-    case OPERATION_UNPAIR:
-    case OPERATION_CLEAR_CACHE:
     case N_OPERATIONS: break;
     }
     command_answer_error(gateway, command, "not_supported", 0, "'%s' is not supported yet",

@@ -562,6 +562,7 @@ void peer_let_go(struct peer *peer)
 {
     ops_cancel_all(peer, "cancelled", "another gateway has the device now");
     hold_cancel_all(peer, "cancelled", "another gateway has the device now");
+    errand_cancel(peer, "cancelled", "another gateway has the device now");
     contact_forget(peer);
     peer->hold_us = peer->away_us = 0;
     switch (peer->state) {

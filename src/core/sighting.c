@@ -269,6 +269,7 @@ void peer_bluez_down(struct peer *peer)
             peer_forget_sighting(peer, &peer->sightings[i]);
     forget_private_address(peer);
     peer->candidate.device = 0;
+    errand_cancel(peer, "adapter_off", "BlueZ went away");
     if (peer->state == PEER_STATE_DISABLED)
         return;
     if (peer->state == PEER_STATE_ONLINE)

@@ -17,6 +17,7 @@
  *   memory    what was published before this process, on the broker
  *   contact   peers that are not held all the time: when, and how long
  *   hold      what people ask of a link: connect, let go, pause
+ *   errand    what people ask about a peer as a whole: forget
  *   ops       a peer's queue of GATT reads and writes, one at a time
  *   step      sequences of steps: on_connect, poll, keep_alive and named commands
  *   command   what a person or program asked for; exactly one answer each
@@ -435,6 +436,7 @@ struct peer {
     uint64_t away_us;        /* let go until then; 0: not */
     uint64_t pause_us;       /* paused until then; 0: not; TIME_NEVER: until `resume` */
     struct link_wait *waits; /* owned: requests that wait for the link to be up or down */
+    struct errand *errand;   /* owned; NULL: none; see errand.h */
 
     /* steps */
     struct sequence *sequence;  /* owned; running */
@@ -848,6 +850,18 @@ void hold_connect(struct peer *peer, uint64_t hold_ms, struct command *command_t
 void hold_disconnect(struct peer *peer, struct command *command_take);
 void hold_pause(struct peer *peer, uint64_t pause_ms, struct command *command_take);
 void hold_resume(struct peer *peer, struct command *command_take);
+/* a link, or what is to become one, ends; what follows is as always */
+void hold_break_link(struct peer *peer, const char *why);
+
+/* errand.c */
+void errand_state_entered(struct peer *peer); /* any state; there is one */
+void errand_result(struct gateway *gateway, const struct event *event);
+void errand_timer(struct peer *peer);
+void errand_cancel(struct peer *peer, const char *code, const char *message); /* if there is one */
+void errand_done(struct peer *peer); /* frees, answers nobody */
+
+/* forget.c: the requests `clear_cache` and `unpair` */
+void forget_request(struct peer *peer, bool unpair, struct command *command_take);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {

@@ -4,7 +4,7 @@ import pytest
 
 from harness import SLACK
 from test_requests import ask
-from world import ADDRESS, METER, Live, peripherals, uuid
+from world import ADDRESS, AVAILABILITY, METER, Live, peripherals, uuid
 
 
 def simulated():
@@ -43,3 +43,12 @@ def test_scan_without_bluetooth_says_so(house):
     error = ask(live, "scan", duration="2s")["error"]
     assert (error["code"], error["message"]) == (
         "adapter_off", "bluetoothd is not running (no org.bluez on the system bus)")
+
+
+def test_clear_cache_finds_everything_anew(house):
+    live = Live(house, protocol=5, more={"commands": {"allow": ["clear_cache"]}})
+    since = live.recorder.mark()
+    assert ask(live, "clear_cache", device=METER)["data"] == {"cleared": True}
+    live.recorder.wait(AVAILABILITY, "offline", since, 5 * SLACK)
+    live.recorder.wait(AVAILABILITY, "online", since, 15 * SLACK)
+    live.works(live.recorder.mark(), 5 * SLACK)

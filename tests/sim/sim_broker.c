@@ -329,6 +329,10 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
                         : sim_chance(sim, 20) ? ",\"timeout\":\"900ms\",\"queue_timeout\":\"40s\""
                                               : "";
 
+    if (!sim->quiet && sim_chance(sim, 2)) {
+        snprintf(buf, size, "\"device\":\"d%zu\"}", device);
+        return sim_chance(sim, 70) ? "clear_cache" : "unpair";
+    }
     if (sim_chance(sim, 3)) {
         snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"duration\":\"3s\"}" : "\"junk\":1}");
         return "scan";
