@@ -10,6 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Characteristics, a bit each. */
+struct uses {
+    uint64_t used; /* by any step */
+    uint64_t read;
+};
+
 /* What the steps of one sequence are read in. */
 struct scope {
     struct reader *reader;
@@ -18,8 +24,8 @@ struct scope {
     bool in_command, in_on_connect;
     const struct key *steps_key; /* its `keys` are the steps */
     size_t n_steps;              /* so far */
-    uint64_t *used;              /* characteristics that steps use, a bit each */
-    uint64_t has_read;           /* ... that a step reads, so far */
+    struct uses *uses;           /* of the device's sequences */
+    uint64_t has_read;           /* what a step of this sequence reads, so far */
 };
 
 /* what is read once more is known */
@@ -53,7 +59,7 @@ static size_t find_characteristic(struct scope *scope, const struct yaml_node *n
     size_t found = device_settings_find_characteristic(scope->device, text);
 
     if (found != SIZE_MAX) {
-        *scope->used |= 1ULL << found;
+        scope->uses->used |= 1ULL << found;
         return found;
     }
     for (size_t i = 0; i < scope->device->n_characteristics; i++)
@@ -417,9 +423,10 @@ static void read_target(struct scope *scope, const struct yaml_node *node,
     step->characteristic = find_source(scope, name);
     if (step->characteristic == NO_CHARACTERISTIC)
         return;
-    if (step->kind == STEP_KIND_READ)
+    if (step->kind == STEP_KIND_READ) {
         scope->has_read |= 1ULL << step->characteristic;
-    else if (!scope->in_on_connect)
+        scope->uses->read |= 1ULL << step->characteristic;
+    } else if (!scope->in_on_connect)
         reader_error(scope->reader, node,
                      "a 'subscribe' step belongs in 'on_connect': later all is subscribed");
     else if (!scope->device->characteristics[step->characteristic].subscribe)
@@ -507,23 +514,23 @@ static void read_list(struct scope *scope, const struct yaml_node *node, size_t 
 /* ---- sequences ---- */
 
 static struct scope scope_new(struct reader *reader, const struct device_settings *device,
-                              uint64_t *used)
+                              struct uses *uses)
 {
     const struct key *on_connect = key_find(key_find(&config_table, "devices"), "on_connect");
 
     return (struct scope){.reader = reader,
                           .device = device,
                           .steps_key = key_find(on_connect, "steps"),
-                          .used = used};
+                          .uses = uses};
 }
 
 static void read_named_sequence(struct reader *reader, const struct yaml_node *device_node,
                                 const char *name, const struct device_settings *device,
-                                struct sequence_settings *sequence, uint64_t *used)
+                                struct sequence_settings *sequence, struct uses *uses)
 {
     const struct key *key = key_find(key_find(&config_table, "devices"), name);
     const struct yaml_node *node = yaml_node_get(device_node, name), *steps = node;
-    struct scope scope = scope_new(reader, device, used);
+    struct scope scope = scope_new(reader, device, uses);
 
     if (!node || (node->kind != YAML_KIND_MAPPING && node->kind != YAML_KIND_SEQUENCE))
         return;
@@ -611,14 +618,14 @@ static void read_cancels(struct reader *reader, const struct yaml_node *node,
 
 static void read_command(struct reader *reader, const struct yaml_node *name,
                          const struct yaml_node *node, struct device_settings *device,
-                         struct command_settings *command, uint64_t *used)
+                         struct command_settings *command, struct uses *uses)
 {
     /* <device>/command/set would also be a message on <device>/+/set */
     static const char *const reserved[] = {"set", "get", NULL};
     const struct key *key = key_find(key_find(&config_table, "devices"), "commands");
     const struct yaml_node *parameters = yaml_node_get(node, "parameters");
     const struct yaml_node *steps = yaml_node_get(node, "steps");
-    struct scope scope = scope_new(reader, device, used);
+    struct scope scope = scope_new(reader, device, uses);
 
     check_id(reader, name, "a command", reserved);
     reader_defaults(reader, key, command);
@@ -637,7 +644,7 @@ static void read_command(struct reader *reader, const struct yaml_node *name,
 }
 
 static void read_commands(struct reader *reader, const struct yaml_node *node,
-                          struct device_settings *device, uint64_t *used)
+                          struct device_settings *device, struct uses *uses)
 {
     if (!node || node->kind != YAML_KIND_MAPPING || !node->n_items)
         return;
@@ -655,17 +662,23 @@ static void read_commands(struct reader *reader, const struct yaml_node *node,
             return;
     }
     for (size_t i = 0; i < device->n_commands; i++)
-        read_command(reader, node->keys[i], node->items[i], device, &device->commands[i], used);
+        read_command(reader, node->keys[i], node->items[i], device, &device->commands[i], uses);
 }
 
 uint64_t read_sequences(struct reader *reader, const struct yaml_node *node,
                         struct device_settings *device)
 {
-    uint64_t used = 0;
+    struct uses uses = {0};
 
-    read_named_sequence(reader, node, "on_connect", device, &device->on_connect, &used);
-    read_named_sequence(reader, node, "poll", device, &device->poll, &used);
-    read_named_sequence(reader, node, "keep_alive", device, &device->keep_alive, &used);
-    read_commands(reader, yaml_node_get(node, "commands"), device, &used);
-    return used;
+    read_named_sequence(reader, node, "on_connect", device, &device->on_connect, &uses);
+    read_named_sequence(reader, node, "poll", device, &device->poll, &uses);
+    read_named_sequence(reader, node, "keep_alive", device, &device->keep_alive, &uses);
+    read_commands(reader, yaml_node_get(node, "commands"), device, &uses);
+    for (size_t i = 0; i < device->n_characteristics; i++) {
+        struct characteristic_settings *c = &device->characteristics[i];
+        c->for_steps_only = uses.used & ~uses.read & 1ULL << i && c->origin == ORIGIN_GATT &&
+                            !c->subscribe && !c->read_on_connect && !c->read_every_ms &&
+                            !c->writable;
+    }
+    return uses.used;
 }

@@ -82,8 +82,9 @@ static size_t count_entities(const struct characteristic_settings *characteristi
 {
     size_t n = 0;
 
-    if (characteristic->n_messages || characteristic->payload == PAYLOAD_RAW)
-        return 0; /* its messages publish; bytes are no text */
+    if (characteristic->n_messages || characteristic->payload == PAYLOAD_RAW ||
+        characteristic->for_steps_only)
+        return 0; /* its messages publish; bytes are no text; there is nothing to see */
     if (is_whole(characteristic))
         return 1;
     for (size_t i = 0; i < characteristic->schema->n_fields; i++)

@@ -61,8 +61,9 @@ UNITS = {
     "aqi": {None}, "ph": {None}, "enum": {None}, "timestamp": {None}, "date": {None},
 }
 TOTALS = {"energy", "gas", "water", "volume"}
-BINARY_CLASSES = {"battery", "connectivity", "door", "light", "lock", "motion", "occupancy",
-                  "opening", "plug", "power", "presence", "problem", "running", "window"}
+BINARY_CLASSES = {"battery", "connectivity", "door", "light", "lock", "moisture", "motion",
+                  "occupancy", "opening", "plug", "power", "presence", "problem", "running", "tamper",
+                  "window"}
 EVENT_CLASSES = {"button", "doorbell", "motion"}
 
 

@@ -238,6 +238,31 @@ static void same_field_name_twice_is_told_apart(void **state)
     json_decref(document);
 }
 
+static void what_only_steps_use_is_no_entity(void **state)
+{
+    struct settings *settings =
+        load("mqtt: { url: mqtt://b }\n"
+             "devices:\n  d:\n    match: { name: D }\n"
+             "    poll:\n"
+             "      - write: { characteristic: mode, value: { raw: \"01\" } }\n"
+             "      - repeat: { every: 1s, max: 2, steps: [ { read: answer } ] }\n"
+             "      - write: { characteristic: relay, value: { raw: \"01\" } }\n"
+             "    characteristics:\n"
+             "      mode: { uuid: 0xFF01 }\n"
+             "      answer: { uuid: 0xFF02 }\n"
+             "      relay: { uuid: 0xFF03, writable: true }\n"
+             "      button: { uuid: 0xFF04 }\n");
+    json_t *document = device(settings, 0);
+    const json_t *components = json_object_get(document, "components");
+
+    assert_null(json_object_get(components, "mode_value"));
+    assert_non_null(json_object_get(components, "answer_value"));
+    assert_non_null(json_object_get(components, "relay_value"));
+    assert_non_null(json_object_get(components, "button_value")); /* somebody may ask for it */
+    json_decref(document);
+    settings_free(settings);
+}
+
 static void topics_of_documents_are_known_by_their_end(void **state)
 {
     static const struct {
@@ -272,6 +297,7 @@ int main(void)
         cmocka_unit_test(number_has_the_bounds_of_its_type),
         cmocka_unit_test(state_class_fits_the_device_class),
         cmocka_unit_test(same_field_name_twice_is_told_apart),
+        cmocka_unit_test(what_only_steps_use_is_no_entity),
         cmocka_unit_test(topics_of_documents_are_known_by_their_end),
     };
 
