@@ -196,6 +196,7 @@ struct event bluez_call_event(const struct call *call, struct bt_result result)
         event.read.handle = call->handle;
         return event;
     case ACTION_WRITE: event.type = EVENT_WRITE_RESULT; return event;
+    case ACTION_INSPECT: event.type = EVENT_INSPECT_RESULT; return event;
     default: event.type = EVENT_REMOVE_RESULT; return event;
     }
     if (event.type != EVENT_RESOLVE_RESULT)
@@ -327,7 +328,8 @@ void bluez_calls_end_link(struct bluez *bluez, const struct device *device)
         if (call->device != device)
             continue;
         if (call->type == ACTION_READ || call->type == ACTION_WRITE ||
-            call->type == ACTION_SUBSCRIBE || call->type == ACTION_RESOLVE)
+            call->type == ACTION_SUBSCRIBE || call->type == ACTION_RESOLVE ||
+            call->type == ACTION_INSPECT)
             bluez_call_end_later(call, lost);
     }
     send_queued(bluez);

@@ -220,6 +220,10 @@ bool bluez_monitor_is_active(const struct monitor *monitor);
 /* without a word to BlueZ, as when the adapter is gone */
 struct monitor *bluez_monitor_free(struct monitor *monitor);
 
+/* --- inspect.c --- */
+
+void bluez_inspect(struct call *call, struct device *device);
+
 /* --- gatt.c --- */
 
 MUST_CHECK

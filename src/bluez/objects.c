@@ -117,8 +117,7 @@ static const char *split(const char *path, size_t *ret_parent_length)
     return slash + 1;
 }
 
-/* "service002a" -> 0x2a; a handle is never 0 (Core Specification Vol 3 Part F 3.2.2) */
-static bool parse_handle(const char *text, const char *prefix, uint16_t *ret_handle)
+bool object_parse_handle(const char *text, const char *prefix, uint16_t *ret_handle)
 {
     size_t length = strlen(prefix);
     uint16_t handle = 0;
@@ -257,7 +256,7 @@ int registry_add_service(struct registry *registry, const char *path, struct ser
         return 0;
     }
     const char *name = split(path, &length);
-    if (!name || !parse_handle(name, "service", &handle))
+    if (!name || !object_parse_handle(name, "service", &handle))
         return -EINVAL;
     r = attribute_parent(registry, path, length, &device);
     if (r < 0)
@@ -286,7 +285,8 @@ static int parse_characteristic_path(const char *path, uint16_t *ret_service_han
     size_t length;
     const char *name = split(path, &length);
 
-    if (!name || !parse_handle(name, "char", ret_declaration) || *ret_declaration == UINT16_MAX)
+    if (!name || !object_parse_handle(name, "char", ret_declaration) ||
+        *ret_declaration == UINT16_MAX)
         return -EINVAL;
     const char *slash = memrchr(path, '/', length);
     if (!slash || slash == path)
@@ -296,7 +296,7 @@ static int parse_characteristic_path(const char *path, uint16_t *ret_service_han
         return -EINVAL;
     memcpy(service, slash + 1, service_length);
     service[service_length] = '\0';
-    if (!parse_handle(service, "service", ret_service_handle))
+    if (!object_parse_handle(service, "service", ret_service_handle))
         return -EINVAL;
     *ret_device_length = (size_t)(slash - path);
     return 0;

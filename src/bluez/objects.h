@@ -90,6 +90,10 @@ struct registry {
     uint64_t n_refused; /* objects beyond a maximum or with a path that does not parse */
 };
 
+/* "service002a" -> 0x2a; false: it is none (a handle is never 0, Core Specification Vol 3 Part F
+ * 3.2.2) */
+bool object_parse_handle(const char *text, const char *prefix, uint16_t *ret_handle);
+
 void registry_init(struct registry *registry);
 /* Frees every object, silently, and keeps next_id. */
 void registry_clear(struct registry *registry);

@@ -67,6 +67,20 @@ struct gatt_characteristic {
     uint16_t flags;          /* enum gatt_flag */
 };
 
+/* An attribute of a peer's whole tree. */
+enum gatt_attribute_kind {
+    GATT_ATTRIBUTE_SERVICE,
+    GATT_ATTRIBUTE_CHARACTERISTIC,
+    GATT_ATTRIBUTE_DESCRIPTOR,
+};
+struct gatt_attribute {
+    enum gatt_attribute_kind kind;
+    struct bt_uuid uuid;
+    uint16_t handle; /* of a characteristic: its value's */
+    uint16_t flags;  /* of a characteristic: enum gatt_flag */
+    bool primary;    /* of a service */
+};
+
 /* How an operation ended. */
 enum bt_status {
     BT_STATUS_OK,

@@ -34,6 +34,7 @@ enum event_type {
     EVENT_SUBSCRIBE_RESULT,  /* to ACTION_SUBSCRIBE, ACTION_UNSUBSCRIBE */
     EVENT_READ_RESULT,
     EVENT_WRITE_RESULT,
+    EVENT_INSPECT_RESULT,    /* to ACTION_INSPECT */
     EVENT_REMOVE_RESULT,     /* to ACTION_REMOVE_DEVICE */
     EVENT_VALUE,             /* a notification or indication */
     EVENT_SUBSCRIPTION_LOST, /* Notifying went false, the socket closed, or the object went */
@@ -126,6 +127,10 @@ struct event {
             size_t n_characteristics;
             uint16_t mtu; /* ATT MTU, 0 when BlueZ does not say */
         } resolved;
+        struct {
+            const struct gatt_attribute *attributes; /* the whole tree, by handle */
+            size_t n_attributes;
+        } inspected;
         struct {
             uint16_t handle;
             const uint8_t *data;

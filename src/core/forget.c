@@ -58,9 +58,9 @@ void forget_go_on(struct peer *peer)
 {
     struct errand *errand = peer->errand;
 
-    if (peer->device || errand->began)
+    if (peer->device || errand->asked)
         return; /* the link, or the attempt, ends first */
-    errand->began = true;
+    errand->asked = true;
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device)
             remove_object(peer, &peer->sightings[i], &errand->ops[i]);

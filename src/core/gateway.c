@@ -342,7 +342,11 @@ static void answer(struct gateway *gateway, const struct event *event)
         else
             peer_subscribe_result(peer, event);
         break;
+    case EVENT_INSPECT_RESULT: (void)errand_result(peer, event); break;
     case EVENT_READ_RESULT:
+        if (!errand_result(peer, event))
+            ops_result(peer, event);
+        break;
     case EVENT_WRITE_RESULT: ops_result(peer, event); break;
     default: break;
     }
@@ -441,8 +445,9 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_RESOLVE_RESULT:
     case EVENT_SUBSCRIBE_RESULT:
     case EVENT_READ_RESULT:
+    case EVENT_INSPECT_RESULT:
     case EVENT_WRITE_RESULT: answer(gateway, event); break;
-    case EVENT_REMOVE_RESULT: errand_result(gateway, event); break;
+    case EVENT_REMOVE_RESULT: errand_removed(gateway, event); break;
     case EVENT_VALUE: value(gateway, event); break;
     case EVENT_SUBSCRIPTION_LOST:
         peer = gateway_peer_at(gateway, event->value.peer);

@@ -42,7 +42,7 @@ static bool is_persistent(const struct peer *peer)
 
 bool hold_is_asked(const struct peer *peer)
 {
-    if (peer->hold_us)
+    if (peer->hold_us || errand_wants_link(peer))
         return true;
     for (const struct link_wait *wait = peer->waits; wait; wait = wait->next)
         if (wait->kind == LINK_WAIT_UP)
@@ -212,7 +212,7 @@ static bool wait_for(struct peer *peer, enum link_wait_kind kind, uint64_t hold_
 
 /* ---- the link changed ---- */
 
-static bool is_connecting(const struct peer *peer)
+bool hold_is_connecting(const struct peer *peer)
 {
     return !peer->blind &&
            (peer->state == PEER_STATE_CONNECTING || peer->state == PEER_STATE_RESOLVING ||
@@ -221,7 +221,7 @@ static bool is_connecting(const struct peer *peer)
 
 static bool is_down(const struct peer *peer)
 {
-    return !peer->link_up && !is_connecting(peer) && peer->state != PEER_STATE_DISCONNECTING &&
+    return !peer->link_up && !hold_is_connecting(peer) && peer->state != PEER_STATE_DISCONNECTING &&
            peer->state != PEER_STATE_CONNECTING;
 }
 
@@ -247,7 +247,7 @@ void hold_state_entered(struct peer *peer)
         } else if (wait->kind == LINK_WAIT_UP && peer->state == PEER_STATE_ONLINE) {
             hold(peer, wait->hold_us);
             answer_ok(peer, take(peer, wait));
-        } else if (wait->kind == LINK_WAIT_UP && !wait->began && is_connecting(peer)) {
+        } else if (wait->kind == LINK_WAIT_UP && !wait->began && hold_is_connecting(peer)) {
             uint64_t timeout_ms = wait->command->timeout_ms;
             wait->began = true;
             wait->due_us = gateway_in(gateway, timeout_ms ? timeout_ms : ATTEMPT_MS);
@@ -319,6 +319,16 @@ static void answer_when_down(struct peer *peer, struct command *command)
         (void)wait_for(peer, LINK_WAIT_DOWN, 0, gateway_in(peer->gateway, timeout_ms), command);
 }
 
+void hold_now(struct peer *peer)
+{
+    peer->away_us = 0;
+    peer->retry_us = 0;
+    peer->blind_us = 0;
+    if (peer->state == PEER_STATE_IDLE || peer->state == PEER_STATE_BACKOFF)
+        peer_consider(peer);
+    peer->gateway->schedule = true;
+}
+
 void hold_connect(struct peer *peer, uint64_t hold_ms, struct command *command)
 {
     struct gateway *gateway = peer->gateway;
@@ -339,13 +349,8 @@ void hold_connect(struct peer *peer, uint64_t hold_ms, struct command *command)
     }
     if (!wait_for(peer, LINK_WAIT_UP, hold_us, command_queue_until(peer, command, false), command))
         return;
-    peer->away_us = 0;
-    peer->retry_us = 0; /* now means now */
-    peer->blind_us = 0;
     hold_state_entered(peer); /* it may be on its way */
-    if (peer->state == PEER_STATE_IDLE || peer->state == PEER_STATE_BACKOFF)
-        peer_consider(peer);
-    gateway->schedule = true;
+    hold_now(peer);
 }
 
 void hold_disconnect(struct peer *peer, struct command *command)
@@ -357,6 +362,7 @@ void hold_disconnect(struct peer *peer, struct command *command)
         return;
     cancel(peer, true, "cancelled", "a disconnect was asked for");
     ops_cancel_all(peer, "cancelled", "a disconnect was asked for");
+    errand_cancel_linked(peer, "cancelled", "a disconnect was asked for");
     forget_contact(peer);
     if (is_persistent(peer) && !hold_is_paused(peer)) {
         peer->away_us = gateway_in(gateway, AWAY_MS);
@@ -379,6 +385,7 @@ void hold_pause(struct peer *peer, uint64_t pause_ms, struct command *command)
     const char *text = pause_words(peer, buf, sizeof(buf));
     cancel(peer, true, "disabled", text);
     ops_cancel_all(peer, "disabled", text);
+    errand_cancel_linked(peer, "disabled", text);
     forget_contact(peer);
     if (peer->state == PEER_STATE_DISABLED)
         hold_say_idle(peer); /* paused already: until another time */
@@ -449,11 +456,9 @@ static bool is_off(enum reason trouble)
            trouble == REASON_RFKILL;
 }
 
-static void fail_up(struct peer *peer, struct link_wait *wait)
+void hold_answer_no_link(struct peer *peer, struct command *command, bool began, bool has_failed)
 {
     struct gateway *gateway = peer->gateway;
-    bool began = wait->began, has_failed = peer->failures > wait->failures;
-    struct command *command = take(peer, wait);
     char why[sizeof(peer->why)];
 
     if (command->expires_us <= gateway->now.mono_us && !began)
@@ -469,8 +474,15 @@ static void fail_up(struct peer *peer, struct link_wait *wait)
                              peer->why);
 }
 
+static void fail_up(struct peer *peer, struct link_wait *wait)
+{
+    bool began = wait->began, has_failed = peer->failures > wait->failures;
+
+    hold_answer_no_link(peer, take(peer, wait), began, has_failed);
+}
+
 /* nobody who asked waits any more: is there another reason to connect? */
-static void give_up(struct peer *peer)
+void hold_give_up(struct peer *peer)
 {
     if (peer_wants_link(peer) || peer->state == PEER_STATE_DISABLED)
         return;
@@ -502,7 +514,7 @@ static void timer_waits(struct peer *peer)
         }
     }
     if (failed)
-        give_up(peer);
+        hold_give_up(peer);
 }
 
 void hold_timer(struct peer *peer)

@@ -382,6 +382,7 @@ void peer_reconsider(struct peer *peer)
 void peer_forget_link(struct peer *peer)
 {
     connector_release(peer->gateway, peer);
+    errand_link_ended(peer);
     peer->link_up = false;
     peer->blind = false;
     peer->adapter = peer->device = 0;

@@ -38,6 +38,7 @@ enum request_key {
     KEY_PARAMETERS,
     KEY_LEVEL,
     KEY_DURATION,
+    KEY_VALUES,
     N_KEYS,
 };
 
@@ -55,6 +56,7 @@ static const char *const key_names[N_KEYS] = {
     [KEY_PARAMETERS] = "parameters",
     [KEY_LEVEL] = "level",
     [KEY_DURATION] = "duration",
+    [KEY_VALUES] = "values",
 };
 
 #define BIT(key)    (1u << (key))
@@ -82,8 +84,8 @@ static const struct {
     [OPERATION_SCAN] = {"scan", BIT(KEY_DURATION), 0},
     [OPERATION_UNPAIR] = {"unpair", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
     [OPERATION_CLEAR_CACHE] = {"clear_cache", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
+    [OPERATION_INSPECT] = {"inspect", BIT(KEY_DEVICE) | BIT(KEY_VALUES) | TIMES, BIT(KEY_DEVICE)},
     /* still to come: not supported, whatever is given */
-    [OPERATION_INSPECT] = {"inspect", ALL_OF_THEM, 0},
     [OPERATION_PAIR] = {"pair", ALL_OF_THEM, 0},
     [OPERATION_RELOAD] = {"reload", 0, 0},
     [OPERATION_LOG_LEVEL] = {"log_level", BIT(KEY_LEVEL), BIT(KEY_LEVEL)},
@@ -273,6 +275,11 @@ static bool take_key(struct parsing *parsing, enum request_key key, const json_t
     case KEY_FOR:
         return take_duration(parsing, name, item, SHORTEST_MS, LONGEST_HOLD_MS,
                              &request->duration_ms);
+    case KEY_VALUES:
+        if (!json_is_boolean(item))
+            return refuse(parsing, "bad_request", "'values' is true or false");
+        request->values = json_is_true(item);
+        return true;
     case KEY_DURATION:
         return take_duration(parsing, name, item, SHORTEST_MS, SURVEY_MAX_MS,
                              &request->duration_ms);

@@ -59,6 +59,7 @@ struct request {
     enum tri response;
     uint64_t duration_ms; /* `hold`, `for`, `duration`; 0: not given */
     enum log_level level;
+    bool values;
 };
 
 /* Carries it out, now or later; answers to the command. */

@@ -171,6 +171,15 @@ static void run_forget(struct gateway *gateway, const struct request *request,
         forget_request(peer, request->operation == OPERATION_UNPAIR, command);
 }
 
+static void run_inspect(struct gateway *gateway, const struct request *request,
+                        struct command *command)
+{
+    struct peer *peer = find_peer(gateway, request, &command);
+
+    if (peer)
+        inspect_request(peer, request->values, command);
+}
+
 static void run_log_level(struct gateway *gateway, const struct request *request,
                           struct command *command)
 {
@@ -202,7 +211,7 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_SCAN: survey_request(gateway, request->duration_ms, command); return;
     case OPERATION_UNPAIR:
     case OPERATION_CLEAR_CACHE: run_forget(gateway, request, command); return;
-    case OPERATION_INSPECT:
+    case OPERATION_INSPECT: run_inspect(gateway, request, command); return;
     case OPERATION_PAIR:
     case N_OPERATIONS: break;
     }

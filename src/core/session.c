@@ -311,13 +311,14 @@ void peer_resolve_result(struct peer *peer, const struct event *event)
     resolve_sources(peer, event->resolved.characteristics, event->resolved.n_characteristics,
                     &outcome);
     target_keep_tree(peer, event->resolved.characteristics, event->resolved.n_characteristics);
-    if (outcome.missing && !outcome.ambiguous && may_clear_cache(peer)) {
+    peer->misfit = outcome.missing && errand_wants_link(peer);
+    if (outcome.missing && !peer->misfit && !outcome.ambiguous && may_clear_cache(peer)) {
         /* BlueZ may show a tree of long ago: forget it once and look again */
         peer->clear_cache = true;
         peer_disconnect(peer, REASON_GATT_MISSING, true, false, outcome.why);
         return;
     }
-    if (outcome.missing && !outcome.found) {
+    if (outcome.missing && !peer->misfit && !outcome.found) {
         peer_disconnect(peer, REASON_GATT_MISSING, true, true, outcome.why);
         return;
     }
@@ -327,6 +328,7 @@ void peer_resolve_result(struct peer *peer, const struct event *event)
     peer->missing_said = outcome.missing;
     peer->configuring = 0;
     peer_enter_state(peer, PEER_STATE_CONFIGURING, REASON_CONFIGURING, "subscribing");
+    errand_resolved(peer);
     subscribe_next(peer);
 }
 
@@ -544,18 +546,23 @@ void peer_subscribe_new(struct peer *peer)
         }
 }
 
-void peer_services_changed(struct peer *peer)
+void peer_resolve_again(struct peer *peer)
 {
-    if (peer->state != PEER_STATE_ONLINE && peer->state != PEER_STATE_CONFIGURING)
-        return;
-    actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area,
-                "its services changed: looking again");
     peer->attempt_us = gateway_in(peer->gateway, ATTEMPT_MS);
     for (uint32_t i = 0; i < peer->n_sources; i++) {
         peer->sources[i].subscribed = false;
         publish_reset(peer, i);
     }
     resolve(peer);
+}
+
+void peer_services_changed(struct peer *peer)
+{
+    if (peer->state != PEER_STATE_ONLINE && peer->state != PEER_STATE_CONFIGURING)
+        return;
+    actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area,
+                "its services changed: looking again");
+    peer_resolve_again(peer);
 }
 
 void peer_let_go(struct peer *peer)

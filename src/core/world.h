@@ -17,7 +17,7 @@
  *   memory    what was published before this process, on the broker
  *   contact   peers that are not held all the time: when, and how long
  *   hold      what people ask of a link: connect, let go, pause
- *   errand    what people ask about a peer as a whole: forget
+ *   errand    what people ask about a peer as a whole: forget, inspect
  *   ops       a peer's queue of GATT reads and writes, one at a time
  *   step      sequences of steps: on_connect, poll, keep_alive and named commands
  *   command   what a person or program asked for; exactly one answer each
@@ -401,6 +401,7 @@ struct peer {
     uint64_t cache_cleared_us; /* 0: never */
     bool clear_cache;          /* once disconnected */
     uint64_t reconnects;
+    bool misfit;         /* it is not what the file says, and is looked at all the same */
     size_t missing_said; /* characteristics that this peer lacks, as logged last */
 
     struct entry *entries; /* owned */
@@ -727,6 +728,7 @@ void peer_subscribe_result(struct peer *peer, const struct event *event);
 void peer_subscription_lost(struct peer *peer, const struct event *event);
 void peer_subscribe_new(struct peer *peer); /* online: what is wanted and not subscribed */
 void peer_services_changed(struct peer *peer);
+void peer_resolve_again(struct peer *peer); /* on the same link */
 void peer_bluez_down(struct peer *peer);
 void peer_timer(struct peer *peer);
 void peer_reconsider(struct peer *peer); /* the world changed around a peer that has no link */
@@ -852,16 +854,32 @@ void hold_pause(struct peer *peer, uint64_t pause_ms, struct command *command_ta
 void hold_resume(struct peer *peer, struct command *command_take);
 /* a link, or what is to become one, ends; what follows is as always */
 void hold_break_link(struct peer *peer, const char *why);
+/* what an errand that wants a link has in common with `connect` */
+bool hold_is_connecting(const struct peer *peer);
+void hold_now(struct peer *peer);     /* whatever it waits for */
+void hold_give_up(struct peer *peer); /* one who waited does not any more */
+void hold_answer_no_link(struct peer *peer, struct command *command_take, bool began,
+                         bool has_failed);
 
 /* errand.c */
 void errand_state_entered(struct peer *peer); /* any state; there is one */
-void errand_result(struct gateway *gateway, const struct event *event);
+bool errand_wants_link(const struct peer *peer);
+void errand_resolved(struct peer *peer);   /* its services are known */
+void errand_link_ended(struct peer *peer); /* or an attempt */
+void errand_removed(struct gateway *gateway, const struct event *event);
+/* of an INSPECT, or of a READ; false: not for it */
+bool errand_result(struct peer *peer, const struct event *event);
 void errand_timer(struct peer *peer);
 void errand_cancel(struct peer *peer, const char *code, const char *message); /* if there is one */
-void errand_done(struct peer *peer); /* frees, answers nobody */
+void errand_cancel_linked(struct peer *peer, const char *code,
+                          const char *message); /* with a link */
+void errand_done(struct peer *peer);            /* frees, answers nobody */
 
 /* forget.c: the requests `clear_cache` and `unpair` */
 void forget_request(struct peer *peer, bool unpair, struct command *command_take);
+
+/* inspect.c: the request `inspect` */
+void inspect_request(struct peer *peer, bool values, struct command *command_take);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {

@@ -80,6 +80,11 @@ static void on_emit(void *userdata, const struct event *event)
         memcpy(seen->tree, event->resolved.characteristics,
                event->resolved.n_characteristics * sizeof(*seen->tree));
         seen->event.resolved.characteristics = seen->tree;
+    } else if (event->type == EVENT_INSPECT_RESULT && event->inspected.n_attributes) {
+        assert_true(event->inspected.n_attributes <= 64);
+        memcpy(seen->attributes, event->inspected.attributes,
+               event->inspected.n_attributes * sizeof(*seen->attributes));
+        seen->event.inspected.attributes = seen->attributes;
     }
     if (fake->last)
         fake->last->next = seen;

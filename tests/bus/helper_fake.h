@@ -65,6 +65,7 @@ struct seen {
     char text[256]; /* result.text, name or reason */
     uint8_t data[1024];
     struct gatt_characteristic tree[64];
+    struct gatt_attribute attributes[64];
     struct manufacturer_data manufacturer[8];
     struct bt_uuid uuids[8];
 };

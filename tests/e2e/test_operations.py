@@ -52,3 +52,17 @@ def test_clear_cache_finds_everything_anew(house):
     live.recorder.wait(AVAILABILITY, "offline", since, 5 * SLACK)
     live.recorder.wait(AVAILABILITY, "online", since, 15 * SLACK)
     live.works(live.recorder.mark(), 5 * SLACK)
+
+
+def test_inspect_shows_the_tree_and_its_values(house):
+    live = Live(house, protocol=5, more={"commands": {"allow": ["inspect"]}})
+    data = ask(live, "inspect", device=METER, values=True)["data"]
+    assert data["complete"]
+    assert data["mtu"] == 247
+    service, = [each for each in data["services"] if each["uuid"] == uuid(1)]
+    found = {each["uuid"]: each for each in service["characteristics"]}
+    assert (found[uuid(0x11)]["value"], found[uuid(0x11)]["characteristic"]) == ("2a00", "level")
+    assert found[uuid(0x11)]["properties"] == ["read", "notify"]
+    assert [each["uuid"] for each in found[uuid(0x11)]["descriptors"]] == ["0x2902"]
+    assert "value" not in found[uuid(0x15)]
+    live.works(live.recorder.mark(), 5 * SLACK)

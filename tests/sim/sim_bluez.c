@@ -82,6 +82,7 @@ static enum event_type answer_type(enum action_type type)
     case ACTION_UNSUBSCRIBE: return EVENT_SUBSCRIBE_RESULT;
     case ACTION_READ: return EVENT_READ_RESULT;
     case ACTION_WRITE: return EVENT_WRITE_RESULT;
+    case ACTION_INSPECT: return EVENT_INSPECT_RESULT;
     default: return EVENT_REMOVE_RESULT;
     }
 }
@@ -95,7 +96,8 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
     event->op = call->op;
     event->adapter = call->adapter;
     event->device = call->device;
-    if (call->type != ACTION_READ && call->type != ACTION_WRITE && call->type != ACTION_RESOLVE)
+    if (call->type != ACTION_READ && call->type != ACTION_WRITE && call->type != ACTION_RESOLVE &&
+        call->type != ACTION_INSPECT)
         event->asked.on = call->on;
     if (call->type == ACTION_READ)
         event->read.handle = call->handle;
@@ -546,6 +548,7 @@ static void device_action(struct sim *sim, struct sim_call *call, const struct a
         sim_read(sim, call);
         break;
     case ACTION_WRITE: sim_write(sim, call, action); break;
+    case ACTION_INSPECT: sim_inspect(sim, call); break;
     default:
         call->object = NULL; /* the answer survives it */
         sim_schedule(sim, sim_between(sim, 5000, 100000), remove_done, call->serial, object->id);

@@ -334,6 +334,11 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
         return sim_chance(sim, 70) ? "clear_cache" : "unpair";
     }
     if (sim_chance(sim, 3)) {
+        snprintf(buf, size, "\"device\":\"d%zu\"%s}", device,
+                 sim_chance(sim, 70) ? ",\"values\":true" : ",\"timeout\":\"2s\"");
+        return "inspect";
+    }
+    if (sim_chance(sim, 3)) {
         snprintf(buf, size, "%s", sim_chance(sim, 50) ? "\"duration\":\"3s\"}" : "\"junk\":1}");
         return "scan";
     }

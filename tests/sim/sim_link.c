@@ -470,3 +470,30 @@ void sim_resolve(struct sim *sim, struct sim_call *call)
     else
         call->waits = true;
 }
+
+static void answer_inspect(struct sim *sim, uint64_t serial, uint64_t b)
+{
+    struct sim_call *call = sim_call_find(sim, serial);
+    struct gatt_attribute list[N_CHARS_MAX + 1] = {
+        {.kind = GATT_ATTRIBUTE_SERVICE, .handle = 1, .primary = true}};
+    size_t n = 1;
+
+    if (!call || !call->object || !call->object->connected)
+        return;
+    struct sim_object *object = call->object;
+    for (size_t c = 0; c < sim->devices[object->device].n_chars; c++)
+        if (!object->gatt[c].missing)
+            list[n++] = (struct gatt_attribute){.kind = GATT_ATTRIBUTE_CHARACTERISTIC,
+                                                .handle = sim_gatt_handle(sim, object, (int)c),
+                                                .flags = GATT_FLAG_READ};
+    struct event event = {.inspected = {.attributes = list, .n_attributes = n}};
+    sim_call_end_with(sim, call, &event);
+}
+
+void sim_inspect(struct sim *sim, struct sim_call *call)
+{
+    if (call->object->connected)
+        sim_schedule(sim, sim_between(sim, 2000, 50000), answer_inspect, call->serial, 0);
+    else
+        sim_call_end_later(sim, call, BT_STATUS_NOT_CONNECTED, 0);
+}
