@@ -171,7 +171,7 @@ static const struct key bluetooth_keys[] = {
     {.name = "connections",
      .type = KEY_INT,
      .min = 1,
-     .max = 64,
+     .max = 255,
      .fallback = "5",
      AT(struct settings, bluetooth.connections),
      .help = "links held at once, per adapter"},
