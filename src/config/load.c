@@ -231,6 +231,37 @@ static void read_devices(struct reader *reader, const struct yaml_node *names)
     merge_pool_done(&pool);
 }
 
+/* Who is held all the time gives no link back: those who come and go need one more. */
+static void check_connections(struct reader *reader, const struct yaml_node *root)
+{
+    const struct settings *settings = reader->settings;
+    const struct yaml_node *bluetooth = yaml_node_get(root, "bluetooth");
+    const struct yaml_node *given = bluetooth && bluetooth->kind == YAML_KIND_MAPPING
+                                        ? yaml_node_get(bluetooth, "connections")
+                                        : NULL;
+    size_t n_held = 0, n_others = 0;
+
+    for (size_t i = 0; i < settings->n_devices; i++) {
+        const struct device_settings *device = &settings->devices[i];
+        if (!device->enabled || (device->gateway && settings->gateway.id &&
+                                 strcmp(device->gateway, settings->gateway.id) != 0))
+            continue;
+        if (device->connection.mode == CONNECTION_MODE_PERSISTENT)
+            n_held++;
+        else
+            n_others++;
+    }
+    uint64_t n_needed = n_held + (n_others != 0);
+    if (n_needed <= settings->bluetooth.connections * MAX_OF(settings->bluetooth.n_adapters, 1U))
+        return;
+    reader_warning(reader, given ? given : root,
+                   "%zu devices are to be connected all the time%s, but %" PRIu64
+                   " connections are allowed: the others have to wait; see bluetooth.connections "
+                   "and the devices' connection",
+                   n_held, n_others ? " and others now and then" : "",
+                   settings->bluetooth.connections * MAX_OF(settings->bluetooth.n_adapters, 1U));
+}
+
 /* ---- the file ---- */
 
 static void read_root(struct reader *reader, const struct yaml_node *root,
@@ -238,6 +269,7 @@ static void read_root(struct reader *reader, const struct yaml_node *root,
 {
     const struct yaml_node *mqtt = yaml_node_get(root, "mqtt");
     const struct yaml_node *devices = entries_of(root, "devices");
+    size_t n_errors = reader->n_errors;
 
     if (root->kind != YAML_KIND_MAPPING) {
         reader_error(reader, root, "the file must be a mapping with 'mqtt' and 'devices', not %s",
@@ -257,6 +289,8 @@ static void read_root(struct reader *reader, const struct yaml_node *root,
         read_devices(reader, devices);
     else if (devices || !yaml_node_get(root, "devices"))
         reader_warning(reader, root, "there are no devices, so that there is nothing to do");
+    if (reader->n_errors == n_errors && !reader->failed)
+        check_connections(reader, root);
 }
 
 /* the directory of a file; NULL for the current one */

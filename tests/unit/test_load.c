@@ -180,7 +180,7 @@ static void bad_files_are_told_where_what_and_what_instead(void **state)
 
 static void dubious_files_load_with_a_warning(void **state)
 {
-    assert_int_equal(compare_folder("warn", false, 3), 0);
+    assert_int_equal(compare_folder("warn", false, 5), 0);
 }
 
 /* ---- what the core gets ---- */
