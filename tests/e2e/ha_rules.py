@@ -214,7 +214,7 @@ class HomeAssistant:
     def documents(self):
         found = {}
         with self.recorder.changed:
-            topics = {each.topic for each in self.recorder.messages}
+            topics = set(self.recorder.places)
         for topic in sorted(topics):
             match = TOPIC.fullmatch(topic)
             if match and match["prefix"] == self.prefix and self.latest(topic).payload:
@@ -245,7 +245,9 @@ class HomeAssistant:
 
     def state(self, unique_id):
         """What the entity would show."""
-        document, component = self.entities()[unique_id]
+        return self.state_of(*self.entities()[unique_id])
+
+    def state_of(self, document, component):
         if not self.is_available(document, component):
             return UNAVAILABLE
         state = UNKNOWN

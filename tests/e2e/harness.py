@@ -446,6 +446,7 @@ class Recorder:
 
     def __init__(self, port, filters=("#",), client_id=None, login=None, ca=None, qos=1):
         self.messages = []
+        self.places = {}  # of a topic's messages
         self.changed = threading.Condition()
         self.ready = False
         self.client = paho.Client(client_id or f"recorder-{os.getpid()}-{next(_names)}",
@@ -471,6 +472,7 @@ class Recorder:
 
     def _on_message(self, _client, _userdata, message):
         with self.changed:
+            self.places.setdefault(message.topic, []).append(len(self.messages))
             self.messages.append(Message(message))
             self.changed.notify_all()
 
@@ -481,7 +483,7 @@ class Recorder:
 
     def on(self, topic, since=0):
         with self.changed:
-            return [each for each in self.messages[since:] if each.topic == topic]
+            return [self.messages[i] for i in self.places.get(topic, []) if i >= since]
 
     def wait(self, topic, accept=None, since=0, timeout=10):
         """The first message on the topic, from `since` on, that `accept` (a text or a function)

@@ -58,12 +58,6 @@ def test_the_configuration_may_come_from_the_environment(tmp_path):
     assert "gatt2mqtt/meter/stream" in result.stdout
 
 
-@pytest.mark.parametrize("sample", ["try.yaml", "gatt2mqtt.yaml"])
-def test_the_samples_are_valid(sample):
-    result = run("-c", os.path.join(ROOT, "config", sample), "check")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 def test_the_simulator_never_plays_on_the_systems_bus(tmp_path):
     world = tmp_path / "world.yaml"
     world.write_text(json.dumps(peripherals()))

@@ -2,58 +2,16 @@
 answers requests in fragments, lines of text over the Nordic UART service, a desk that moves only
 while it is told to, a valve that sleeps."""
 
-import os
 import re
 
-import pytest
-
-from harness import ROOT, SLACK, variant
-from world import topic
+from harness import SLACK, variant
+from samples import Sample
 
 pytestmark = variant
 
 
-def sample(name):
-    with open(os.path.join(ROOT, "config", name)) as text:
-        return text.read()
-
-
-class Sample:
-    """A sample's gateway with the peripherals that go with it."""
-
-    def __init__(self, house, config, world, device):
-        self.device = device
-        broker = house.broker()
-        self.recorder = house.recorder(broker.port)
-        self.simulator = house.simulate(sample(world))
-        self.config, n = re.subn(r"(?m)^(\s+url:\s*)\S+", rf"\1mqtt://127.0.0.1:{broker.port}",
-                                 sample(config))
-        assert n == 1
-        self.gateway = house.gateway(self.config)
-        # the strongest of those that fit within 10 s is taken
-        self.recorder.wait(self.topic("status/availability"), "online",
-                           timeout=10 + 10 * SLACK)
-
-    def topic(self, rest):
-        return topic(self.device, rest)
-
-    def wait(self, rest, **more):
-        return self.recorder.wait(self.topic(rest), timeout=10 * SLACK, **more).json
-
-    def ask(self, name, payload):
-        """Runs a named command, or sets a characteristic; gives the answer."""
-        since = self.recorder.mark()
-        rest = name if "/" in name else f"command/{name}"
-        self.recorder.publish(self.topic(rest), payload)
-        result = re.sub(r"/set$", "", rest) + "/result"
-        return self.recorder.wait(self.topic(result), since=since, timeout=30 * SLACK).json
-
-    def writes(self, characteristic):
-        return self.simulator.ask(f"writes {self.device} {characteristic}").split()
-
-
 def test_a_bms_is_asked_and_its_fragmented_answers_become_values(house):
-    bms = Sample(house, "bms.yaml", "simulated-serial.yaml", "battery")
+    bms = Sample(house, "bms.yaml", "battery")
     basic = bms.wait("basic")
     ts = basic.pop("ts")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ts)
@@ -66,7 +24,7 @@ def test_a_bms_is_asked_and_its_fragmented_answers_become_values(house):
 
 
 def test_lines_of_a_uart_come_whole_and_go_out_whole(house):
-    uart = Sample(house, "uart.yaml", "simulated-serial.yaml", "weather")
+    uart = Sample(house, "uart.yaml", "weather")
     lines = [each.json["text"] for each in
              uart.recorder.wait_count(uart.topic("line"), 4, timeout=15 * SLACK)]
     assert "T=21.6 H=48 P=1013.1 W=2.9 NNW rain since 06:40" in lines
@@ -80,7 +38,7 @@ def test_lines_of_a_uart_come_whole_and_go_out_whole(house):
 
 
 def test_a_desk_is_told_its_target_until_it_has_arrived(house):
-    desk = Sample(house, "desk.yaml", "simulated-desk.yaml", "desk")
+    desk = Sample(house, "desk.yaml", "desk")
     assert desk.writes("control") == ["request:fe00"]
     assert desk.ask("move", '{"height": 980}')["status"] == "ok"
     assert abs(desk.wait("position", accept=lambda m: abs(m.json["height"] - 980) <= 2)["height"]
@@ -93,7 +51,7 @@ def test_a_desk_is_told_its_target_until_it_has_arrived(house):
 
 
 def test_a_move_of_a_desk_ends_with_stop(house):
-    desk = Sample(house, "desk.yaml", "simulated-desk.yaml", "desk")
+    desk = Sample(house, "desk.yaml", "desk")
     since = desk.recorder.mark()
     desk.recorder.publish(desk.topic("command/move"), '{"height": 1270}')
     desk.recorder.wait_count(desk.topic("position"), 2, since, 10 * SLACK)
@@ -104,7 +62,7 @@ def test_a_move_of_a_desk_ends_with_stop(house):
 
 
 def test_a_valve_is_contacted_let_go_and_woken_by_a_command(house):
-    valve = Sample(house, "valve.yaml", "simulated-valve.yaml", "valve")
+    valve = Sample(house, "valve.yaml", "valve")
     state = valve.wait("state")
     assert (state["target"], state["opening"], state["boost"]) == (21.0, 32, False)
     since = valve.recorder.mark()

@@ -1,0 +1,78 @@
+"""Every file of config/ is valid, and runs in a test against peripherals that fit it: here, in a test of
+its kind of device, or as a part of config/house.yaml."""
+
+import glob
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import GATT2MQTT, ROOT, SLACK, variant
+from samples import CONFIG, Sample, entries, sample, samples
+from world import topic
+
+pytestmark = variant
+
+
+def run_by_tests():
+    """The names that a test starts a gateway with."""
+    found = {"house.yaml", "try.yaml"}  # test_house.py, test_try.py
+    for path in glob.glob(os.path.join(ROOT, "tests/e2e/test_*.py")):
+        with open(path) as text:
+            found |= set(re.findall(r'= Sample\(house, "([\w-]+\.yaml)"', text.read()))
+    return found
+
+
+def is_part_of_the_house(name):
+    config, house = sample(name), sample("house.yaml")
+    return all(entries(config, section).items() <= entries(house, section).items()
+               for section in ("devices", "profiles"))
+
+
+@pytest.mark.parametrize("name", samples())
+def test_each_sample_is_valid_and_runs_in_a_test(name):
+    check = subprocess.run([*GATT2MQTT, "-c", os.path.join(CONFIG, name), "check"], text=True,
+                           capture_output=True, timeout=30 * SLACK)
+    assert check.returncode == 0 and not check.stderr, check.stderr
+    assert "warning" not in check.stdout
+    assert entries(sample(name), "devices")
+    assert name in run_by_tests() or is_part_of_the_house(name), \
+        f"config/{name} is run by no test: put its device into config/house.yaml, or write one"
+
+
+def test_the_house_is_made_of_samples_alone():
+    parts = [entries(sample(name), "devices") for name in samples() if name != "house.yaml"]
+    for name, text in entries(sample("house.yaml"), "devices").items():
+        assert text in [part.get(name) for part in parts], f"no sample has {name} as the house has it"
+
+
+def test_the_smallest_sample_does_something(house):
+    strap = Sample(house, "minimal.yaml", "strap")
+    assert 62 <= strap.wait("heart_rate")["value"] <= 96
+
+
+def test_the_sample_with_everything_works_as_it_says(house):
+    with open(os.path.join(ROOT, "tests/data/house/full.yaml")) as world:
+        full = Sample(house, "gatt2mqtt.yaml", "meter", world.read())
+    kept = {}
+    for each in ("kitchen/climate", "bedroom/climate", "strap/heart_rate", "strap/battery",
+                 "valve/level", "meter/reading"):
+        message = full.recorder.wait(topic(each), timeout=15 * SLACK)
+        kept[each] = {key: value for key, value in message.json.items() if key != "ts"} \
+            if message.payload.startswith(b"{") else message.text
+    assert kept == {
+        "kitchen/climate": {"temperature": 21.48, "humidity": 50, "voltage": 2.988},
+        "bedroom/climate": {"temperature": -2.0, "humidity": 64},
+        "strap/heart_rate": {"value": 72},
+        "strap/battery": "87",
+        "valve/level": {"value": 40},
+        "meter/reading": {"power": 97.9, "taken": "2026-11-25T07:30:30",
+                          "phases": [{"voltage": 229.9, "on": True}, {"voltage": 229.2, "on": False}]},
+    }
+    full.recorder.wait(topic("lamp/status/availability"), "online", timeout=15 * SLACK)
+    assert full.ask("order/set", "ON")["status"] == "ok"
+    assert [each[:16] for each in full.writes("order")] == ["request:aa550900"]
+    full.device = "lamp"
+    assert full.ask("light/set", '{"power":"on"}')["status"] == "ok"
+    assert full.writes("light") == ["request:0132"]
