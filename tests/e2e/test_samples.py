@@ -72,7 +72,7 @@ def test_the_sample_with_everything_works_as_it_says(house):
     }
     full.recorder.wait(topic("lamp/status/availability"), "online", timeout=15 * SLACK)
     assert full.ask("order/set", "ON")["status"] == "ok"
-    assert [each[:16] for each in full.writes("order")] == ["request:aa550900"]
+    assert [each[:16] for each in full.writes("order")] == ["request:aa550800"]
     full.device = "lamp"
     assert full.ask("light/set", '{"power":"on"}')["status"] == "ok"
     assert full.writes("light") == ["request:0132"]
