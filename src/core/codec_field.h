@@ -53,6 +53,16 @@ static inline bool is_invalid(const struct field_spec *spec, uint64_t raw)
     return spec->has_invalid && ((raw ^ (uint64_t)spec->invalid) & mask_of(bits_of(spec))) == 0;
 }
 
+/* ... or none of those that mean something */
+static inline bool is_valid(const struct field_spec *spec, uint64_t raw)
+{
+    if (!spec->has_valid)
+        return true;
+    raw &= mask_of(bits_of(spec));
+    int64_t number = spec->type == FIELD_TYPE_INT ? sign_extend(raw, bits_of(spec)) : (int64_t)raw;
+    return number >= spec->valid_low && number <= spec->valid_high;
+}
+
 static inline enum medfloat_size medfloat_size_of(const struct field_spec *spec)
 {
     return spec->type == FIELD_TYPE_SFLOAT ? MEDFLOAT_SHORT : MEDFLOAT_LONG;

@@ -193,7 +193,7 @@ int codec_field_decode(const struct field_spec *spec, const uint8_t *data, size_
     if (spec->type == FIELD_TYPE_TIME)
         return decode_time(spec, data, ret_value);
     uint64_t raw = codec_field_raw(spec, data);
-    if (is_invalid(spec, raw)) {
+    if (is_invalid(spec, raw) || !is_valid(spec, raw)) {
         *ret_value = null_value;
         return 0;
     }

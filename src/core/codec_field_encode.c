@@ -435,7 +435,7 @@ int codec_field_encode(const struct field_spec *spec, const struct value *value,
         else
             r = encode_number(spec, value, &raw);
         /* it would be read back as "unknown" */
-        if (r == 0 && is_invalid(spec, raw))
+        if (r == 0 && (is_invalid(spec, raw) || !is_valid(spec, raw)))
             r = CODEC_E_RANGE;
     }
     if (r == 0)

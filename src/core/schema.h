@@ -94,6 +94,8 @@ struct field_spec {
     struct decimal scale, add;    /* 1 and 0 when not given */
     bool has_invalid;
     int64_t invalid; /* this raw value means "unknown": JSON null */
+    bool has_valid;  /* of UINT, INT, BOOL: so do all raw values beyond these, and they are never */
+    int64_t valid_low, valid_high; /* written; as the codec sees them (an int16 may be negative) */
     bool has_default, has_const;
     struct decimal default_value, const_value; /* for writing; raw where there is an enum */
     uint8_t *own_data;                         /* owned: const or default of STRING and BYTES */

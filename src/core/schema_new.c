@@ -282,7 +282,7 @@ static int make_element(struct field_spec *spec, struct schema_error *error)
     spec->length = 0;
     spec->enums = NULL;
     spec->n_enums = 0;
-    spec->has_bits = spec->has_invalid = spec->scaled = false;
+    spec->has_bits = spec->has_invalid = spec->has_valid = spec->scaled = false;
     spec->scalar_elements = true;
     return 0;
 }

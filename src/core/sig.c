@@ -3,6 +3,7 @@
 
 #include "core/sig_table.h"
 #include "util/cleanup.h"
+#include "util/decimal.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,18 @@ static bool copy_when(struct field_spec *spec, const struct sig_field *field)
     return copy(&spec->when.field, field->when);
 }
 
+/* what may be written, for consumers and for the message that refuses the rest */
+static void limit(struct field_spec *spec)
+{
+    struct decimal low = {spec->valid_low, 0}, high = {spec->valid_high, 0};
+
+    if (!spec->has_valid || spec->type == FIELD_TYPE_BOOL)
+        return;
+    spec->has_min = spec->has_max =
+        decimal_multiply(low, spec->scale, &low) && decimal_add(low, spec->add, &spec->min) &&
+        decimal_multiply(high, spec->scale, &high) && decimal_add(high, spec->add, &spec->max);
+}
+
 static bool fill(struct field_spec *spec, const struct sig_field *field)
 {
     bool text = field->type == FIELD_TYPE_STRING || field->type == FIELD_TYPE_BYTES;
@@ -93,11 +106,15 @@ static bool fill(struct field_spec *spec, const struct sig_field *field)
         .add = field->add,
         .has_invalid = field->has_unknown,
         .invalid = field->unknown,
+        .has_valid = field->has_valid,
+        .valid_low = field->valid_low,
+        .valid_high = field->valid_high,
         .rounded = field->rounded,
         .round_to = field->round_to,
         .publish = !field->hidden,
         .repeat = field->rest ? FIELD_REPEAT_REST : FIELD_REPEAT_NONE,
     };
+    limit(spec);
     return copy(&spec->name, field->name) && copy_names(spec, field) && copy_when(spec, field) &&
            copy(&spec->unit, field->unit) && copy(&spec->device_class, field->device_class) &&
            copy(&spec->state_class, field->state_class);

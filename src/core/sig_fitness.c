@@ -14,6 +14,10 @@
     {                                                                                   \
         .name = "energy_per_minute", UINT(1), UNKNOWN(0xff), IF(bit), .unit = "kcal"    \
     }
+/*
+ * Of the machines' data the Fitness Machine Service 1.0 counts, as machines follow it: the
+ * Supplement says other sizes of resistance level and of a treadmill's pace since.
+ */
 /* what all machines end with */
 #define SESSION(bit)                                                                               \
     {.name = "heart_rate", UINT(1), IF(bit), MEASURED("bpm", NULL)},                               \
@@ -77,7 +81,7 @@ static const struct sig_field csc[] = {
 static const struct sig_field cycling_power[] = {
     FLAGS(2),
     {.name = "instantaneous_power", SINT(2), MEASURED("W", "power")},
-    {.name = "pedal_power_balance", UINT(1), SCALE(5, 1), IF(0), .unit = "%"},
+    {.name = "pedal_power_balance", UINT(1), SCALE(5, 1), VALID(0, 200), IF(0), .unit = "%"},
     {.name = "accumulated_torque", UINT(2), PER_32, IF(2), .unit = "Nm"},
     {.name = "cumulative_wheel_revolutions", UINT(4), IF(4)},
     {.name = "last_wheel_event_time", UINT(2), PER_2048, IF(4), .unit = "s"},

@@ -42,29 +42,41 @@ static const struct sig_field current_time[] = {
 };
 static const struct sig_field local_time[] = {
     /* in quarters of an hour */
-    {.name = "time_zone", SINT(1), SCALE(25, 2), UNKNOWN(-128), .unit = "h"},
-    {.name = "dst_offset", UINT(1), SCALE(25, 2), UNKNOWN(255), .unit = "h"},
+    {.name = "time_zone", SINT(1), SCALE(25, 2), VALID(-48, 56), UNKNOWN(-128), .unit = "h"},
+    {.name = "dst_offset", UINT(1), SCALE(25, 2), VALID(0, 8), UNKNOWN(255), .unit = "h"},
 };
 static const struct sig_field reference_time[] = {
     {.name = "time_source", NAMES(time_sources)},
-    /* eighths of a second */
-    {.name = "time_accuracy", UINT(1), SCALE(125, 3), UNKNOWN(255), .unit = "s"},
+    /* eighths of a second; 254: more than those */
+    {.name = "time_accuracy", UINT(1), SCALE(125, 3), VALID(0, 253), UNKNOWN(255), .unit = "s"},
     {.name = "days_since_update", UINT(1), .unit = "d"},
-    {.name = "hours_since_update", UINT(1), .unit = "h"},
+    /* 255: 255 days or more */
+    {.name = "hours_since_update", UINT(1), VALID(0, 23), UNKNOWN(255), .unit = "h"},
 };
 static const struct sig_field date_of_birth[] = {
-    {.name = "year", UINT(2), UNKNOWN(0)},
-    {.name = "month", UINT(1), UNKNOWN(0)},
-    {.name = "day", UINT(1), UNKNOWN(0)},
+    {.name = "year", UINT(2), VALID(1582, 9999), UNKNOWN(0)},
+    {.name = "month", UINT(1), VALID(1, 12), UNKNOWN(0)},
+    {.name = "day", UINT(1), VALID(1, 31), UNKNOWN(0)},
 };
 static const struct sig_field preferred_parameters[] = {
     /* units of 1.25 ms and 10 ms */
-    {.name = "minimum_connection_interval", UINT(2), SCALE(125, 2), UNKNOWN(0xffff), .unit = "ms"},
-    {.name = "maximum_connection_interval", UINT(2), SCALE(125, 2), UNKNOWN(0xffff), .unit = "ms"},
-    {.name = "peripheral_latency", UINT(2)},
+    {.name = "minimum_connection_interval",
+     UINT(2),
+     SCALE(125, 2),
+     VALID(6, 3200),
+     UNKNOWN(0xffff),
+     .unit = "ms"},
+    {.name = "maximum_connection_interval",
+     UINT(2),
+     SCALE(125, 2),
+     VALID(6, 3200),
+     UNKNOWN(0xffff),
+     .unit = "ms"},
+    {.name = "peripheral_latency", UINT(2), VALID(0, 499)},
     {.name = "connection_supervision_timeout",
      UINT(2),
      SCALE(10, 0),
+     VALID(10, 3200),
      UNKNOWN(0xffff),
      .unit = "ms"},
 };
@@ -79,11 +91,11 @@ static const struct sig_format formats[] = {
     SINGLE(0x2A09, "Day of Week", DAYS),
     FORMAT(0x2A0A, "Day Date Time", day_date_time),
     FORMAT(0x2A0C, "Exact Time 256", exact_time),
-    SINGLE(0x2A0D, "DST Offset", UINT(1), SCALE(25, 2), UNKNOWN(255), .unit = "h"),
-    SINGLE(0x2A0E, "Time Zone", SINT(1), SCALE(25, 2), UNKNOWN(-128), .unit = "h"),
+    SINGLE(0x2A0D, "DST Offset", UINT(1), SCALE(25, 2), VALID(0, 8), UNKNOWN(255), .unit = "h"),
+    SINGLE(0x2A0E, "Time Zone", SINT(1), SCALE(25, 2), VALID(-48, 56), UNKNOWN(-128), .unit = "h"),
     FORMAT(0x2A0F, "Local Time Information", local_time),
     FORMAT(0x2A14, "Reference Time Information", reference_time),
-    SINGLE(0x2A19, "Battery Level", UINT(1), MEASURED("%", "battery")),
+    SINGLE(0x2A19, "Battery Level", UINT(1), VALID(0, 100), MEASURED("%", "battery")),
     SINGLE(0x2A21, "Measurement Interval", UINT(2), .unit = "s", .device_class = "duration"),
     FORMAT(0x2A23, "System ID", system_id),
     SINGLE(0x2A24, "Model Number String", TEXT),
@@ -109,7 +121,7 @@ static const struct sig_format formats[] = {
     SINGLE(0x2A99, "Database Change Increment", UINT(4)),
     SINGLE(0x2A9A, "User Index", UINT(1), UNKNOWN(0xff)),
     SINGLE(0x2AA2, "Language", TEXT),
-    SINGLE(0x2AE2, "Boolean", .type = FIELD_TYPE_BOOL),
+    SINGLE(0x2AE2, "Boolean", .type = FIELD_TYPE_BOOL, VALID(0, 1)),
     SINGLE(0x2AEA, "Count 16", UINT(2), UNKNOWN(0xffff)),
     SINGLE(0x2AEB, "Count 24", UINT(3), UNKNOWN(0xffffff)),
     SINGLE(0x2AF9, "Generic Level", UINT(2)),

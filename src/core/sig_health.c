@@ -153,8 +153,9 @@ static const struct sig_field glucose[] = {
 
 static const struct sig_field weight[] = {
     FLAGS(1),
-    {.name = "weight", UINT(2), SCALE(5, 3), IF_NOT(0), MEASURED("kg", "weight")},
-    {.name = "weight", UINT(2), FROM_LB, IF(0), MEASURED("kg", "weight")},
+    /* 0xffff: the measurement failed */
+    {.name = "weight", UINT(2), SCALE(5, 3), UNKNOWN(0xffff), IF_NOT(0), MEASURED("kg", "weight")},
+    {.name = "weight", UINT(2), FROM_LB, UNKNOWN(0xffff), IF(0), MEASURED("kg", "weight")},
     TIME_STAMP(1),
     USER_ID(2),
     {.name = "bmi", UINT(2), SCALE(1, 1), IF(3), MEASURED("kg/m²", NULL)},

@@ -22,7 +22,9 @@ struct sig_field {
     struct decimal scale, add;    /* mantissa 0 of scale: 1 */
     bool has_unknown;
     int64_t unknown; /* "value is not known" */
-    bool rounded;    /* what is converted has no more digits than these */
+    bool has_valid;  /* other raw values are prohibited, reserved or "not valid" */
+    int64_t valid_low, valid_high;
+    bool rounded; /* what is converted has no more digits than these */
     uint8_t round_to;
     bool rest;                /* repeats to the end */
     const char *const *names; /* of raw values from 0; NULL: reserved */
@@ -63,6 +65,7 @@ extern const struct sig_table sig_generic, sig_environment, sig_health, sig_fitn
 #define SCALE(m, digits) .scale = {(m), (digits)} /* m / 10^digits */
 #define ADD(m, digits)   .add = {(m), (digits)}
 #define UNKNOWN(raw)     .has_unknown = true, .unknown = (raw)
+#define VALID(low, high) .has_valid = true, .valid_low = (low), .valid_high = (high)
 /* by the format's flags */
 #define WHEN(mask_, value_) .when = "flags", .mask = (mask_), .value = (value_)
 #define IF(bit)             WHEN(1u << (bit), 1u << (bit))
