@@ -25,38 +25,97 @@ static bool is_given(const struct encoder *e, size_t i)
     return !field_spec_is_computed(spec) && e->values[spec->slot].kind != VALUE_ABSENT;
 }
 
+static bool fits(const struct encoder *e, size_t i)
+{
+    const struct field_spec *spec = &e->schema->fields[i];
+    struct codec_bytes bytes;
+
+    return spec->type == FIELD_TYPE_ARRAY ||
+           codec_field_encode(spec, &e->values[spec->slot], &bytes) == 0;
+}
+
+/* is its value written in other ways, or does it fit others? */
+static bool has_others(const struct encoder *e, size_t i, bool that_fit)
+{
+    size_t slot = e->schema->fields[i].slot;
+
+    for (size_t k = slot; k < e->schema->n_fields; k++)
+        if (k != i && e->schema->fields[k].slot == slot && (!that_fit || fits(e, k)))
+            return true;
+    return false;
+}
+
+/* What fields say of the selector that they depend on. */
+struct inferred {
+    uint64_t known, raw;   /* bits that are settled, and how */
+    uint64_t wished, wish; /* those of what is not given, and how it stays away */
+    uint64_t slots;        /* a bit for each value that has its way */
+};
+
+/* How good a way to write a value must be; what leaves no choice comes first. */
+enum way { WAY_ONLY, WAY_ONLY_FIT, WAY_GOOD, WAY_FITS, WAY_ANY };
+
+static bool is_way(const struct encoder *e, size_t k, enum way way, const struct inferred *inferred)
+{
+    const struct field_when *when = &e->schema->fields[k].when;
+
+    if (has_others(e, k, false) != (way != WAY_ONLY))
+        return false;
+    if (way == WAY_ONLY_FIT && is_given(e, k) && has_others(e, k, true))
+        return false;
+    if (way == WAY_GOOD && (inferred->wished & when->mask & (inferred->wish ^ when->value)))
+        return false;
+    return way == WAY_ONLY || way == WAY_ANY || !is_given(e, k) || fits(e, k);
+}
+
+static int infer_from(const struct encoder *e, size_t k, struct inferred *inferred)
+{
+    const struct field_spec *spec = &e->schema->fields[k];
+    const struct field_when *when = &spec->when;
+
+    if (!is_given(e, k)) {
+        /* what has a value of its own may as well be there */
+        if (when->has_bit && !spec->has_const && !spec->has_default &&
+            !field_spec_is_computed(spec)) {
+            inferred->wished |= when->mask;
+            inferred->wish |= when->mask & ~when->value;
+        }
+        return 0;
+    }
+    if (inferred->slots >> spec->slot & 1)
+        return 0;
+    if (inferred->known & when->mask & (inferred->raw ^ when->value))
+        return CODEC_E_CONFLICT;
+    inferred->slots |= UINT64_C(1) << spec->slot;
+    inferred->known |= when->mask;
+    inferred->raw |= when->value;
+    return 0;
+}
+
 /*
- * The bits of flags, or the kind, that follow from which fields are given: the first of several
- * ways to write a value counts.
+ * The bits of flags, or the kind, that follow from which fields are given. Of several ways to write
+ * a value the first counts that the other fields leave open and that it fits, or else the first.
  */
 static int infer_selector(const struct encoder *e, size_t i, struct value *ret_value)
 {
-    uint64_t known = 0, raw = 0, absent = 0, slots = 0;
+    struct inferred inferred = {0};
     bool only_bits = true;
 
-    for (size_t k = i + 1; k < e->schema->n_fields; k++) {
-        const struct field_spec *spec = &e->schema->fields[k];
+    for (enum way way = WAY_ONLY; way <= WAY_ANY; way++)
+        for (size_t k = i + 1; k < e->schema->n_fields; k++) {
+            const struct field_spec *spec = &e->schema->fields[k];
 
-        if (!spec->when.field || spec->when.index != i)
-            continue;
-        only_bits &= spec->when.has_bit;
-        if (!is_given(e, k)) {
-            if (spec->when.has_bit && !spec->when.value)
-                absent |= spec->when.mask;
-            continue;
+            if (!spec->when.field || spec->when.index != i)
+                continue;
+            only_bits &= spec->when.has_bit;
+            int r = is_way(e, k, way, &inferred) ? infer_from(e, k, &inferred) : 0;
+            if (r != 0 && (way == WAY_ONLY || way == WAY_ANY))
+                return r;
         }
-        if (slots >> spec->slot & 1)
-            continue;
-        if (known & spec->when.mask & (raw ^ spec->when.value))
-            return CODEC_E_CONFLICT;
-        slots |= UINT64_C(1) << spec->slot;
-        known |= spec->when.mask;
-        raw |= spec->when.value;
-    }
-    if (!known && !only_bits)
+    if (!inferred.known && !only_bits)
         return CODEC_E_MISSING;
-    raw |= absent & ~known;
-    *ret_value = (struct value){.kind = VALUE_UINT, .u = raw};
+    *ret_value =
+        (struct value){.kind = VALUE_UINT, .u = inferred.raw | (inferred.wish & ~inferred.known)};
     return 0;
 }
 

@@ -139,7 +139,7 @@ static int encode_integer(const struct field_spec *spec, const struct number *nu
 {
     unsigned bits = bits_of(spec);
     bool is_signed = spec->type == FIELD_TYPE_INT;
-    int64_t raw;
+    int64_t raw, back;
 
     if (number->kind == NUMBER_HUGE && !spec->scaled) {
         *ret_raw = number->huge;
@@ -163,6 +163,10 @@ static int encode_integer(const struct field_spec *spec, const struct number *nu
     }
     if (is_signed ? bits < 64 && raw != sign_extend((uint64_t)raw & mask_of(bits), bits)
                   : raw < 0 || (uint64_t)raw > mask_of(bits))
+        return CODEC_E_RANGE;
+    /* of the largest of 64 bits nobody could read the value */
+    if (spec->scaled && (__builtin_mul_overflow(raw, spec->factor, &back) ||
+                         __builtin_add_overflow(back, spec->summand, &back)))
         return CODEC_E_RANGE;
     *ret_raw = (uint64_t)raw;
     return 0;

@@ -95,6 +95,9 @@ bool medfloat_encode(enum medfloat_size size, struct scientific value, uint32_t 
                 with = 0;
             }
         }
+        /* 80.004 becomes 80, and that has one form */
+        for (; rounded && rounded % 10 == 0 && with < highest; with++)
+            rounded /= 10;
         *ret_raw = rounded ? pack(size, rounded, with) : 0;
         return true;
     }

@@ -97,12 +97,12 @@ static int normalise_raw(const struct field_spec *spec, const char *what, int64_
 
     if (bits == 64)
         return 0; /* every bit pattern */
-    high = (INT64_C(1) << bits) - 1;
+    high = (int64_t)mask_of(bits);
     low = is_signed ? -(INT64_C(1) << (bits - 1)) : 0;
     if (*raw < low || *raw > high)
         return say(error, "%s %lld does not fit %u bits", what, (long long)*raw, bits);
-    if (is_signed && *raw >= -low)
-        *raw -= high + 1;
+    if (is_signed)
+        *raw = sign_extend((uint64_t)*raw & mask_of(bits), bits);
     return 0;
 }
 
@@ -147,6 +147,8 @@ static int check_scale(struct field_spec *spec, struct schema_error *error)
         return say(error, "only numbers have scale and add");
     if (!spec->scale.mantissa)
         return say(error, "a scale of 0 would lose the value");
+    if (spec->scale.mantissa == INT64_MIN || spec->add.mantissa == INT64_MIN)
+        return say(error, "scale and add have at most 18 digits");
     if (!is_integer(spec))
         return 0;
     spec->decimals = MAX_OF(spec->scale.decimals, spec->add.decimals);

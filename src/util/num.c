@@ -145,9 +145,9 @@ int num_parse_decimal(const char *text, struct decimal *ret_value)
             return -ERANGE;
     if (!mantissa)
         exponent = 0;
-    if (exponent < -18 || mantissa > INT64_MAX)
+    if (exponent < -18 || mantissa > (uint64_t)INT64_MAX + (negative ? 1 : 0))
         return -ERANGE;
-    ret_value->mantissa = negative ? -(int64_t)mantissa : (int64_t)mantissa;
+    ret_value->mantissa = (int64_t)(negative ? -mantissa : mantissa);
     ret_value->decimals = (uint8_t)-exponent;
     return 0;
 }

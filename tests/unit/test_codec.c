@@ -236,6 +236,8 @@ static void unknown_is_null_both_ways(void **state)
         {"t uint64 invalid=0xffffffffffffffff", "ffffffffffffffff", "{\"t\":null}"},
         {"t uint8 bits=0,4 invalid=15", "0f", "{\"t\":null}"},
         {"t int8 bits=0,4 invalid=15", "0f", "{\"t\":null}"},
+        {"t uint64 bits=0,63 invalid=0x7fffffffffffffff", "ffffffffffffff7f", "{\"t\":null}"},
+        {"t int64 bits=0,63 invalid=0x7fffffffffffffff", "ffffffffffffff7f", "{\"t\":null}"},
         {"t uint8 invalid=255 enum=0:off,1:on", "ff", "{\"t\":null}"},
         {"t bool invalid=0xff", "ff", "{\"t\":null}"},
         {"t float32 invalid=0xc479c000", "00c079c4", "{\"t\":null}"}, /* -999 */
@@ -429,6 +431,8 @@ static void what_is_out_of_range_is_refused(void **state)
         {"v int8 bits=0,4", "8", CODEC_E_RANGE},
         {"v int16 scale=0.01", "327.68", CODEC_E_RANGE},
         {"v uint64 scale=0.001", "18446744073709551615", CODEC_E_RANGE},
+        /* its raw value fits, but nobody could read it back */
+        {"v int64 scale=0.5 add=-40", "1844674407370955161", CODEC_E_RANGE},
         {"v uint8 invalid=255", "255", CODEC_E_RANGE},
         {"v uint8 min=5 max=10", "4", CODEC_E_RANGE},
         {"v uint8 min=5 max=10", "11", CODEC_E_RANGE},

@@ -256,6 +256,11 @@ static void what_is_set_writes_flags_counts_and_checksums_by_itself(void **state
     static const char *const either =
         "f uint8; kg uint16 scale=0.5 when=f,bit,0,0; kg uint16 scale=0.25 when=f,bit,0; x uint8 "
         "when=f,bit,4";
+    /* one value in two sizes, and another that says which */
+    static const char *const wide =
+        "f uint8; v uint8 when=f,bit,0,0; v uint16 when=f,bit,0; w uint8 "
+        "when=f,bit,0,0; w uint16 when=f,bit,0; x uint8 when=f,bit,1; y "
+        "uint8 when=f,bit,1,0; y uint16 when=f,bit,1";
     static const char *const kinds = "k uint8; a uint8 when=k,is,1; b uint8 when=k,is,2";
     static const char *const points = "n uint8; p array repeat=n (x uint8; y int8 default=-1)";
     static const struct {
@@ -274,6 +279,11 @@ static void what_is_set_writes_flags_counts_and_checksums_by_itself(void **state
         {either, NULL, "{\"kg\":2,\"x\":3}", "10040003"},
         {either, NULL, "{\"kg\":2,\"f\":1}", "010800"},
         {either, "kg", "2", "000400"},
+        {wide, NULL, "{\"v\":2,\"w\":3,\"y\":1}", "00020301"},
+        {wide, NULL, "{\"v\":300,\"w\":3,\"y\":1}", "012c01030001"},
+        {wide, NULL, "{\"v\":2,\"w\":300,\"y\":1}", "0102002c0101"},
+        {wide, NULL, "{\"v\":2,\"w\":3,\"x\":9,\"y\":1}", "020203090100"},
+        {wide, NULL, "{\"v\":70000,\"w\":3,\"y\":1}", "v: does not fit uint8"},
         {kinds, NULL, "{\"a\":5}", "0105"},
         {kinds, NULL, "{\"b\":5}", "0205"},
         {kinds, NULL, "{\"k\":9}", "09"},

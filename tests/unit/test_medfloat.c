@@ -88,12 +88,12 @@ static void what_does_not_fit_is_rounded_or_refused(void **state)
         int exponent;
         uint32_t raw; /* of the short one; 1 << 16: refused */
     } table[] = {
-        {20474, -1, 0x07fd},         /* 2047.4: 2045 is nearer than 2050 */
-        {2048, 0, 0x10cd},           /* 2050 is nearer than 2045 */
-        {-2046, 0, 0x0803},          /* -2045 */
-        {-2048, 0, 0x1f33},          /* -2050 */
-        {20465, 0, 0x17ff},          /* halves go away from zero: 2047e1 */
-        {999999, 0, 0x3000 | 0x3e8}, /* 1000e3: rounding up needs a digit less */
+        {20474, -1, 0x07fd}, /* 2047.4: 2045 is nearer than 2050 */
+        {2048, 0, 0x10cd},   /* 2050 is nearer than 2045 */
+        {-2046, 0, 0x0803},  /* -2045 */
+        {-2048, 0, 0x1f33},  /* -2050 */
+        {20465, 0, 0x17ff},  /* halves go away from zero: 2047e1 */
+        {999999, 0, 0x6001}, /* 1e6: rounding up needs fewer digits */
         {2047, 7, 0x77ff},
         {20475, 6, 1 << 16},
         {1, 10, 0x73e8},

@@ -75,6 +75,8 @@ static void what_is_wrong_is_said_with_the_field(void **state)
         {"raw uint8", 0, "'raw' cannot be a field's name: payloads use it themselves"},
         {"id uint8", 0, "'id' cannot be a field's name: payloads use it themselves"},
         {"a uint8 scale=0", 0, "a scale of 0 would lose the value"},
+        {"a float64 scale=-9223372036854775808", 0, "scale and add have at most 18 digits"},
+        {"a int8 add=-9223372036854775808", 0, "scale and add have at most 18 digits"},
         {"a bool scale=2", 0, "only numbers have scale and add"},
         {"a string add=2", 0, "only numbers have scale and add"},
         {"a uint8 scale=1e-18 add=100", 0, "scale and add together need more than 18 digits"},
