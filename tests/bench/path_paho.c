@@ -1,0 +1,190 @@
+/* The functions of MQTTAsync.h that the client calls; see path_paho.h. */
+#include "path_paho.h"
+
+#include <MQTTAsync.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAITING_MAX 4096
+#define FILTERS_MAX 1024
+
+struct answer {
+    MQTTAsync_onSuccess *success;
+    MQTTAsync_onSuccess5 *success5;
+    void *context;
+    char *topic; /* owned; a message to be given back instead */
+    char *payload;
+    int length;
+};
+
+static struct answer waiting[WAITING_MAX];
+static unsigned n_waiting, n_values;
+static char *filters[FILTERS_MAX];
+static unsigned n_filters;
+static MQTTAsync_messageArrived *on_message;
+static void *message_context;
+
+static struct answer *add(void)
+{
+    if (n_waiting == WAITING_MAX)
+        abort();
+    waiting[n_waiting] = (struct answer){0};
+    return &waiting[n_waiting++];
+}
+
+static void add_response(const MQTTAsync_responseOptions *response)
+{
+    if (response->onSuccess || response->onSuccess5)
+        *add() = (struct answer){.success = response->onSuccess,
+                                 .success5 = response->onSuccess5,
+                                 .context = response->context};
+}
+
+/* `+` is one level (MQTT 3.1.1, 4.7.1.3) */
+static bool matches(const char *filter, const char *topic)
+{
+    for (;; filter++, topic++) {
+        if (*filter == '+') {
+            while (*topic && *topic != '/')
+                topic++;
+            filter++;
+        }
+        if (*filter != *topic)
+            return false;
+        if (!*filter)
+            return true;
+    }
+}
+
+static bool ends_with(const char *topic, const char *end)
+{
+    size_t length = strlen(topic), n = strlen(end);
+
+    return length >= n && strcmp(topic + length - n, end) == 0;
+}
+
+int MQTTAsync_send(MQTTAsync handle, const char *topic, int length, const void *payload, int qos,
+                   int retained, MQTTAsync_responseOptions *response)
+{
+    add_response(response);
+    if (ends_with(topic, "/value")) {
+        n_values++;
+        return MQTTASYNC_SUCCESS;
+    }
+    for (unsigned i = 0; i < n_filters; i++) {
+        if (!matches(filters[i], topic))
+            continue;
+        struct answer *message = add();
+        message->topic = strdup(topic);
+        message->payload = malloc((size_t)length + 1);
+        message->length = length;
+        if (!message->topic || !message->payload)
+            abort();
+        memcpy(message->payload, payload, (size_t)length);
+        break;
+    }
+    return MQTTASYNC_SUCCESS;
+}
+
+static void deliver(const struct answer *answer)
+{
+    MQTTAsync_message initial = MQTTAsync_message_initializer, *message = malloc(sizeof(*message));
+
+    if (!message)
+        abort();
+    *message = initial;
+    message->payload = answer->payload;
+    message->payloadlen = answer->length;
+    message->qos = 1;
+    (void)on_message(message_context, answer->topic, (int)strlen(answer->topic), message);
+}
+
+unsigned path_paho_answer(void)
+{
+    unsigned i;
+
+    for (i = 0; i < n_waiting; i++) { /* an answer may add to them */
+        struct answer answer = waiting[i];
+        MQTTAsync_successData5 data5 = {0};
+        MQTTAsync_successData data = {0};
+        if (answer.topic)
+            deliver(&answer);
+        else if (answer.success5)
+            answer.success5(answer.context, &data5);
+        else
+            answer.success(answer.context, &data);
+    }
+    n_waiting = 0;
+    return i;
+}
+
+unsigned path_paho_count(void)
+{
+    return n_values;
+}
+
+int MQTTAsync_createWithOptions(MQTTAsync *handle, const char *uri, const char *id, int type,
+                                void *context, MQTTAsync_createOptions *options)
+{
+    *handle = &n_waiting; /* any address */
+    return MQTTASYNC_SUCCESS;
+}
+
+void MQTTAsync_destroy(MQTTAsync *handle)
+{
+    *handle = NULL;
+}
+
+int MQTTAsync_setCallbacks(MQTTAsync handle, void *context, MQTTAsync_connectionLost *lost,
+                           MQTTAsync_messageArrived *arrived, MQTTAsync_deliveryComplete *complete)
+{
+    on_message = arrived;
+    message_context = context;
+    return MQTTASYNC_SUCCESS;
+}
+
+int MQTTAsync_setDisconnected(MQTTAsync handle, void *context, MQTTAsync_disconnected *function)
+{
+    return MQTTASYNC_SUCCESS;
+}
+
+int MQTTAsync_connect(MQTTAsync handle, const MQTTAsync_connectOptions *options)
+{
+    *add() = (struct answer){.success = options->onSuccess,
+                             .success5 = options->onSuccess5,
+                             .context = options->context};
+    return MQTTASYNC_SUCCESS;
+}
+
+int MQTTAsync_disconnect(MQTTAsync handle, const MQTTAsync_disconnectOptions *options)
+{
+    return MQTTASYNC_SUCCESS;
+}
+
+int MQTTAsync_subscribe(MQTTAsync handle, const char *topic, int qos,
+                        MQTTAsync_responseOptions *response)
+{
+    if (n_filters == FILTERS_MAX || !(filters[n_filters] = strdup(topic)))
+        abort();
+    n_filters++;
+    add_response(response);
+    return MQTTASYNC_SUCCESS;
+}
+
+int MQTTAsync_unsubscribe(MQTTAsync handle, const char *topic, MQTTAsync_responseOptions *response)
+{
+    return MQTTASYNC_SUCCESS;
+}
+
+void MQTTAsync_freeMessage(MQTTAsync_message **message)
+{
+    free((*message)->payload);
+    free(*message);
+    *message = NULL;
+}
+
+void MQTTAsync_free(void *pointer)
+{
+    free(pointer);
+}
