@@ -293,6 +293,10 @@ static void print_occasions(struct strbuf *out,
         put_duration(out, characteristic->read_every_ms);
         comma = ", ";
     }
+    if (characteristic->read_by_steps) {
+        strbuf_printf(out, "%swhen steps read it", comma);
+        comma = ", ";
+    }
     strbuf_puts(out, *comma ? "" : "when asked for");
     print_rules(out, characteristic);
 }

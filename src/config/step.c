@@ -676,9 +676,10 @@ uint64_t read_sequences(struct reader *reader, const struct yaml_node *node,
     read_commands(reader, yaml_node_get(node, "commands"), device, &uses);
     for (size_t i = 0; i < device->n_characteristics; i++) {
         struct characteristic_settings *c = &device->characteristics[i];
-        c->for_steps_only = uses.used & ~uses.read & 1ULL << i && c->origin == ORIGIN_GATT &&
-                            !c->subscribe && !c->read_on_connect && !c->read_every_ms &&
-                            !c->writable;
+        c->read_by_steps = uses.read & 1ULL << i;
+        c->for_steps_only = uses.used & 1ULL << i && !c->read_by_steps &&
+                            c->origin == ORIGIN_GATT && !c->subscribe && !c->read_on_connect &&
+                            !c->read_every_ms && !c->writable;
     }
     return uses.used;
 }

@@ -152,6 +152,7 @@ struct characteristic_settings {
     bool read_on_connect;
     bool readable; /* /get is offered: not for frames and messages; the peer has the last word */
     bool writable;
+    bool read_by_steps;
     bool for_steps_only; /* steps write it or look at it, and nothing in the file publishes it */
     enum tri response;   /* with response? AUTO: where the peer offers it */
     enum set_mode set;

@@ -106,6 +106,22 @@ static void a_valid_file_is_shown_as_topics_and_fields(void **state)
     free(result);
 }
 
+static void what_steps_read_is_told_as_that(void **state)
+{
+    assert_int_equal(chdir(SOURCE_ROOT), 0);
+    struct result *result = RUN("check", "-c", "config/plant.yaml");
+
+    assert_int_equal(result->status, CLI_OK);
+    const char *soil = strstr(result->out, "gatt2mqtt/plant/soil\n");
+    const char *mode = strstr(result->out, "gatt2mqtt/plant/mode\n");
+    assert_true(mode && soil && mode < soil);
+    const char *of_mode = strstr(mode, "published   when asked for;");
+    const char *of_soil = strstr(soil, "published   when steps read it;");
+    assert_true(of_mode && of_mode < soil);
+    assert_non_null(of_soil);
+    free(result);
+}
+
 static void an_invalid_file_is_told_on_stderr_and_by_the_status(void **state)
 {
     char path[64];
@@ -202,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_valid_file_is_shown_as_topics_and_fields),
+        cmocka_unit_test(what_steps_read_is_told_as_that),
         cmocka_unit_test(an_invalid_file_is_told_on_stderr_and_by_the_status),
         cmocka_unit_test(a_warning_does_not_make_a_file_invalid),
         cmocka_unit_test(adapters_are_shown),
