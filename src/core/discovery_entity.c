@@ -156,6 +156,17 @@ static void humanize(const char *id, char *buf, size_t size)
     *buf = (char)toupper((unsigned char)*buf);
 }
 
+/* The Bluetooth SIG's "heart_rate_measurement_value" is a "Heart rate" to people. */
+static void humanize_field(const char *name, char *buf, size_t size)
+{
+    static const char tail[] = "_measurement_value";
+    size_t length = strlen(name), tail_length = strlen(tail);
+
+    if (length > tail_length && strcmp(name + length - tail_length, tail) == 0)
+        size = MIN_OF(size, length - tail_length + 1);
+    humanize(name, buf, size);
+}
+
 static bool is_value(const char *name)
 {
     return strcmp(name, "value") == 0;
@@ -204,7 +215,7 @@ static void write_name(struct json_writer *w, const struct entity *entity)
     humanize(entity->characteristic->id, name, sizeof(name));
     if (of)
         snprintf(name, sizeof(name), "%s", of);
-    humanize(entity->name, field, sizeof(field));
+    humanize_field(entity->name, field, sizeof(field));
     if (!is_value(entity->name) && is_unique(entity)) {
         snprintf(name, sizeof(name), "%s", field);
     } else if (!is_value(entity->name)) {

@@ -238,6 +238,16 @@ static void same_field_name_twice_is_told_apart(void **state)
     json_decref(document);
 }
 
+static void name_of_a_sig_field_is_for_people(void **state)
+{
+    json_t *document;
+    const json_t *entity = component(&document, "      rate: { uuid: 0x2A37, subscribe: true }\n",
+                                     "rate_heart_rate_measurement_value");
+
+    assert_string_equal(text_of(entity, "name"), "Heart rate");
+    json_decref(document);
+}
+
 static void what_only_steps_use_is_no_entity(void **state)
 {
     struct settings *settings =
@@ -297,6 +307,7 @@ int main(void)
         cmocka_unit_test(number_has_the_bounds_of_its_type),
         cmocka_unit_test(state_class_fits_the_device_class),
         cmocka_unit_test(same_field_name_twice_is_told_apart),
+        cmocka_unit_test(name_of_a_sig_field_is_for_people),
         cmocka_unit_test(what_only_steps_use_is_no_entity),
         cmocka_unit_test(topics_of_documents_are_known_by_their_end),
     };
