@@ -66,6 +66,7 @@ static void execute(struct app *app, const struct action *action)
     case ACTION_READ:
     case ACTION_WRITE:
     case ACTION_INSPECT:
+    case ACTION_PAIR:
     case ACTION_REMOVE_DEVICE:
     case ACTION_TELL_DEVICES: bluez_execute(app->bluez, action); break;
     case ACTION_PUBLISH:

@@ -135,6 +135,7 @@ static void execute_device(struct bluez *bluez, struct call *call, const struct 
     case ACTION_DISCONNECT: bluez_device_disconnect(call, device); break;
     case ACTION_RESOLVE: bluez_device_resolve(call, device); break;
     case ACTION_INSPECT: bluez_inspect(call, device); break;
+    case ACTION_PAIR: bluez_pair(call, device); break;
     case ACTION_REMOVE_DEVICE: bluez_device_forget(call, device); break;
     case ACTION_SUBSCRIBE:
     case ACTION_UNSUBSCRIBE: execute_gatt(device, call, action, action->subscribe.handle); break;

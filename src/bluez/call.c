@@ -9,6 +9,7 @@
 
 static void call_free(struct call *call)
 {
+    bluez_pairing_ends(call);
     sd_bus_message_unref(call->message);
     sd_bus_slot_unref(call->slot);
     free(call->text);
@@ -40,6 +41,10 @@ struct call *bluez_call_new(struct bluez *bluez, const struct action *action)
     call->passive = action->type == ACTION_SCAN_START && action->scan.passive;
     if (action->type == ACTION_READ)
         call->handle = action->read.handle;
+    if (action->type == ACTION_PAIR) {
+        call->pairing.has_passkey = action->pair.has_passkey;
+        call->pairing.passkey = action->pair.passkey;
+    }
     DL_APPEND(bluez->calls, call);
     return call;
 }
@@ -83,7 +88,11 @@ int bluez_message_get(struct bluez *bluez, const char *path, const char *interfa
 
 static enum errors_context context_of(const struct call *call)
 {
-    return call->type == ACTION_CONNECT ? ERRORS_CONNECT : ERRORS_ANY;
+    switch ((int)call->type) {
+    case ACTION_CONNECT: return ERRORS_CONNECT;
+    case ACTION_PAIR: return ERRORS_PAIR;
+    default: return ERRORS_ANY;
+    }
 }
 
 static void settle(struct call *call)
@@ -196,6 +205,7 @@ struct event bluez_call_event(const struct call *call, struct bt_result result)
         event.read.handle = call->handle;
         return event;
     case ACTION_WRITE: event.type = EVENT_WRITE_RESULT; return event;
+    case ACTION_PAIR: event.type = EVENT_PAIR_RESULT; return event;
     case ACTION_INSPECT: event.type = EVENT_INSPECT_RESULT; return event;
     default: event.type = EVENT_REMOVE_RESULT; return event;
     }
@@ -210,6 +220,7 @@ static void leave_bus(struct call *call)
     bool was_read = call->state == CALL_STATE_SENT && call->is_read;
 
     settle(call);
+    bluez_pairing_ends(call);
     call->message = sd_bus_message_unref(call->message);
     if (was_read)
         bluez_gatt_read_ends(bluez, call->characteristic, NULL, 0);

@@ -140,7 +140,9 @@ static struct bt_result classify_bluez(enum errors_context context, const char *
     /* NotAvailable carries the same words (br-connection-profile-unavailable) */
     if (strcmp(name, "Failed") == 0 || strcmp(name, "NotAvailable") == 0)
         return classify_failed(context, text);
-    if (strcmp(name, "NotPermitted") == 0)
+    if (context == ERRORS_PAIR && strcmp(name, "AlreadyExists") == 0)
+        result.status = BT_STATUS_OK;
+    else if (strcmp(name, "NotPermitted") == 0)
         result.status = LOOKUP(not_permitted_texts, text, BT_STATUS_NOT_PERMITTED);
     else if (strcmp(name, "InvalidArguments") == 0)
         result.status = LOOKUP(invalid_texts, text, BT_STATUS_INVALID_ARGUMENT);

@@ -11,6 +11,7 @@
 enum errors_context {
     ERRORS_ANY,
     ERRORS_CONNECT, /* Device1.Connect: "Input/output error" means that the adapter is off */
+    ERRORS_PAIR,    /* Device1.Pair, RegisterAgent: what exists already is there */
 };
 
 /* `name` is the D-Bus error's, `text` its message or NULL; the result's text borrows `text`. */

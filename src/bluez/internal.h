@@ -61,6 +61,10 @@ struct call {
     bool passive; /* of a scan */
     uint16_t handle;
     uint32_t subscription;
+    struct {
+        bool has_passkey;
+        uint32_t passkey;
+    } pairing;
 
     struct adapter
         *adapter; /* borrowed; the call ends before they go; NULL if it does not matter */
@@ -95,6 +99,9 @@ struct bluez {
     bool activated; /* once for each loss of the owner */
 
     struct registry registry;
+
+    struct call *pairing; /* borrowed: the one that is going on, or NULL */
+    sd_bus_slot *agent;   /* owned: its object */
 
     struct call *calls; /* owned; QUEUED, SENT and WAITING, oldest first */
     struct call *done;  /* owned */
@@ -223,6 +230,12 @@ struct monitor *bluez_monitor_free(struct monitor *monitor);
 /* --- inspect.c --- */
 
 void bluez_inspect(struct call *call, struct device *device);
+
+/* --- agent.c --- */
+
+void bluez_pair(struct call *call, struct device *device);
+/* whatever call it is */
+void bluez_pairing_ends(struct call *call);
 
 /* --- gatt.c --- */
 

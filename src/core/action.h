@@ -20,6 +20,7 @@ enum action_type {
     ACTION_READ,
     ACTION_WRITE,
     ACTION_INSPECT,       /* of a resolved device: the whole tree with descriptors, afresh */
+    ACTION_PAIR,          /* over a link; a disconnect cancels it */
     ACTION_REMOVE_DEVICE, /* Adapter1.RemoveDevice: forget object and GATT cache */
     ACTION_TELL_DEVICES,  /* EVENT_DEVICE for every object that is known, soon (as heard, if a
                              passive scan hears it now); no other answer */
@@ -64,6 +65,10 @@ struct action {
             size_t length;
             bool response; /* request, else command */
         } write;
+        struct {
+            bool has_passkey;
+            uint32_t passkey; /* 0 to 999999 */
+        } pair;
         struct {
             uint64_t token; /* comes back in EVENT_PUBLISHED; 0: no answer wanted */
             const char *topic;

@@ -219,6 +219,15 @@ static const char *code_of(enum command_kind kind, enum bt_status status)
     return "att_error"; /* the peer or BlueZ said no without a reason */
 }
 
+#define PAIR_IT "the peer wants to be paired first (request `pair`)"
+
+bool command_wants_bond(const struct bt_result *result)
+{
+    return result->status == BT_STATUS_NOT_PAIRED ||
+           (result->status == BT_STATUS_ATT_ERROR &&
+            (result->att == 0x05 || result->att == 0x0c || result->att == 0x0f));
+}
+
 /* Core Specification Vol 3 Part F 3.4.1.1, table of error codes */
 static const char *att_name(uint8_t att)
 {
@@ -227,17 +236,17 @@ static const char *att_name(uint8_t att)
         [0x02] = "Read Not Permitted",
         [0x03] = "Write Not Permitted",
         [0x04] = "Invalid PDU",
-        [0x05] = "Insufficient Authentication",
+        [0x05] = "Insufficient Authentication: " PAIR_IT,
         [0x06] = "Request Not Supported",
         [0x07] = "Invalid Offset",
         [0x08] = "Insufficient Authorization",
         [0x09] = "Prepare Queue Full",
         [0x0a] = "Attribute Not Found",
         [0x0b] = "Attribute Not Long",
-        [0x0c] = "Insufficient Encryption Key Size",
+        [0x0c] = "Insufficient Encryption Key Size: " PAIR_IT,
         [0x0d] = "Invalid Attribute Value Length",
         [0x0e] = "Unlikely Error",
-        [0x0f] = "Insufficient Encryption",
+        [0x0f] = "Insufficient Encryption: " PAIR_IT,
         [0x10] = "Unsupported Group Type",
         [0x11] = "Insufficient Resources",
         [0x12] = "Database Out Of Sync",
@@ -255,6 +264,10 @@ const char *command_explain_status(enum command_kind kind, const struct bt_resul
     if (result->status == BT_STATUS_ATT_ERROR) {
         *ret_text = att_name(result->att);
         return "att_error";
+    }
+    if (command_wants_bond(result)) { /* BlueZ says only "Not paired" */
+        *ret_text = PAIR_IT;
+        return code_of(kind, result->status);
     }
     *ret_text = result->text ? result->text : bt_status_name(result->status);
     return code_of(kind, result->status);

@@ -98,6 +98,8 @@ void errand_release_link(struct peer *peer)
 {
     bool resolved = peer->state == PEER_STATE_CONFIGURING || peer->state == PEER_STATE_ONLINE;
 
+    if (peer->state == PEER_STATE_DISCONNECTING)
+        return;
     if (peer->misfit && resolved) {
         peer_resolve_again(peer); /* and now what does not fit has its consequences */
     } else if (peer->link_up) {
@@ -125,8 +127,22 @@ void errand_state_entered(struct peer *peer)
     switch (peer->errand->kind) {
     case ERRAND_KIND_CLEAR_CACHE:
     case ERRAND_KIND_UNPAIR: forget_go_on(peer); break;
-    case ERRAND_KIND_INSPECT: link_state(peer); break;
+    case ERRAND_KIND_INSPECT:
+    case ERRAND_KIND_PAIR: link_state(peer); break;
     }
+}
+
+bool errand_pairs(const struct peer *peer)
+{
+    return peer->errand && peer->errand->kind == ERRAND_KIND_PAIR;
+}
+
+bool errand_link_came(struct peer *peer)
+{
+    if (!errand_pairs(peer) || peer->errand->ops[0])
+        return false;
+    pair_begin(peer);
+    return true;
 }
 
 void errand_resolved(struct peer *peer)
@@ -149,6 +165,15 @@ void errand_removed(struct gateway *gateway, const struct event *event)
 
     if (peer && peer->errand && !peer->errand->wants_link)
         forget_result(peer, event);
+}
+
+/* An answer that comes after the link's end still says why. */
+void errand_paired(struct gateway *gateway, const struct event *event)
+{
+    struct peer *peer = gateway_peer_at(gateway, event->op.peer);
+
+    if (peer && errand_pairs(peer) && peer->errand->ops[0] == event->op.id)
+        pair_ended(peer, event);
 }
 
 bool errand_result(struct peer *peer, const struct event *event)
@@ -174,6 +199,8 @@ static void late(struct peer *peer)
 
     if (errand->kind == ERRAND_KIND_INSPECT && inspect_is_known(errand))
         inspect_cut_short(peer);
+    else if (errand->kind == ERRAND_KIND_PAIR && errand->ops[0])
+        pair_late(peer);
     else if (errand->wants_link && !peer->link_up)
         hold_answer_no_link(peer, errand_end(peer), linking, has_failed);
     else

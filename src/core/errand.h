@@ -7,7 +7,12 @@
 
 #include "core/world.h"
 
-enum errand_kind { ERRAND_KIND_CLEAR_CACHE, ERRAND_KIND_UNPAIR, ERRAND_KIND_INSPECT };
+enum errand_kind {
+    ERRAND_KIND_CLEAR_CACHE,
+    ERRAND_KIND_UNPAIR,
+    ERRAND_KIND_INSPECT,
+    ERRAND_KIND_PAIR
+};
 
 struct errand {
     enum errand_kind kind;
@@ -21,6 +26,8 @@ struct errand {
 
     bool asked;                    /* clear_cache, unpair: BlueZ was */
     struct inspection *inspection; /* owned; of inspect, or NULL */
+    bool has_passkey;              /* pair */
+    uint32_t passkey;
 };
 
 /* Ready to go on, or NULL: who asked was told why not. `usual_ms` is the time it has, unless the
@@ -47,3 +54,8 @@ void inspect_result(struct peer *peer, const struct event *event);
 void inspect_read(struct peer *peer, const struct event *event);
 bool inspect_is_known(const struct errand *errand); /* the tree is, if not all values */
 void inspect_cut_short(struct peer *peer);          /* answers with what is known */
+
+/* pair.c */
+void pair_begin(struct peer *peer); /* there is a link */
+void pair_ended(struct peer *peer, const struct event *event);
+void pair_late(struct peer *peer);

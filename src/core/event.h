@@ -35,6 +35,7 @@ enum event_type {
     EVENT_READ_RESULT,
     EVENT_WRITE_RESULT,
     EVENT_INSPECT_RESULT,    /* to ACTION_INSPECT */
+    EVENT_PAIR_RESULT,       /* to ACTION_PAIR; also when the link is lost meanwhile */
     EVENT_REMOVE_RESULT,     /* to ACTION_REMOVE_DEVICE */
     EVENT_VALUE,             /* a notification or indication */
     EVENT_SUBSCRIPTION_LOST, /* Notifying went false, the socket closed, or the object went */

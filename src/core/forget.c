@@ -64,6 +64,7 @@ void forget_go_on(struct peer *peer)
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device)
             remove_object(peer, &peer->sightings[i], &errand->ops[i]);
+    peer_end_backoff(peer); /* what failed with these objects says nothing about others */
     peer->blind_us = gateway_in(peer->gateway, GONE_RETRY_MS);
     gateway_arm(peer->gateway, peer->blind_us);
     if (!is_awaited(errand)) { /* its objects went meanwhile */

@@ -342,6 +342,7 @@ static void answer(struct gateway *gateway, const struct event *event)
         else
             peer_subscribe_result(peer, event);
         break;
+    case EVENT_PAIR_RESULT: peer_pair_result(peer, event); break;
     case EVENT_INSPECT_RESULT: (void)errand_result(peer, event); break;
     case EVENT_READ_RESULT:
         if (!errand_result(peer, event))
@@ -447,6 +448,10 @@ static void dispatch(struct gateway *gateway, const struct event *event)
     case EVENT_READ_RESULT:
     case EVENT_INSPECT_RESULT:
     case EVENT_WRITE_RESULT: answer(gateway, event); break;
+    case EVENT_PAIR_RESULT:
+        errand_paired(gateway, event);
+        answer(gateway, event);
+        break;
     case EVENT_REMOVE_RESULT: errand_removed(gateway, event); break;
     case EVENT_VALUE: value(gateway, event); break;
     case EVENT_SUBSCRIPTION_LOST:

@@ -43,6 +43,7 @@ static const char *const reason_names[] = {
     [REASON_NO_SLOT] = "no_slot",
     [REASON_CONNECTING] = "connecting",
     [REASON_RESOLVING] = "resolving",
+    [REASON_PAIRING] = "pairing",
     [REASON_CONFIGURING] = "configuring",
     [REASON_LINK_LOST] = "link_lost",
     [REASON_CONNECT_FAILED] = "connect_failed",
@@ -546,6 +547,8 @@ static void state_deadline(struct peer *peer)
                         "its services were not found out in time");
         break;
     case PEER_STATE_PAIRING:
+        peer_disconnect(peer, REASON_AUTH_FAILED, true, true, "pairing took too long");
+        break;
     case PEER_STATE_CONFIGURING:
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, false, "subscribing took too long");
         break;

@@ -17,6 +17,7 @@
 #define REQUEST_MAX_DEPTH   16    /* of brackets, those of `value` included */
 #define REQUEST_MAX_NUMBERS 300   /* more than a value may have */
 #define REQUEST_MAX_ID      64    /* bytes of the id, as its text is meant */
+#define PASSKEY_DIGITS      6
 #define SHORTEST_MS         1
 #define LONGEST_TIMEOUT_MS  (60 * 60 * 1000ULL)
 #define LONGEST_QUEUE_MS    (24 * 60 * 60 * 1000ULL)
@@ -39,6 +40,7 @@ enum request_key {
     KEY_LEVEL,
     KEY_DURATION,
     KEY_VALUES,
+    KEY_PASSKEY,
     N_KEYS,
 };
 
@@ -57,12 +59,12 @@ static const char *const key_names[N_KEYS] = {
     [KEY_LEVEL] = "level",
     [KEY_DURATION] = "duration",
     [KEY_VALUES] = "values",
+    [KEY_PASSKEY] = "passkey",
 };
 
-#define BIT(key)    (1u << (key))
-#define TIMES       (BIT(KEY_TIMEOUT) | BIT(KEY_QUEUE_TIMEOUT))
-#define OF_PEER     (BIT(KEY_DEVICE) | BIT(KEY_CHARACTERISTIC))
-#define ALL_OF_THEM (BIT(N_KEYS) - 1)
+#define BIT(key) (1u << (key))
+#define TIMES    (BIT(KEY_TIMEOUT) | BIT(KEY_QUEUE_TIMEOUT))
+#define OF_PEER  (BIT(KEY_DEVICE) | BIT(KEY_CHARACTERISTIC))
 
 static const struct {
     const char *name;
@@ -85,8 +87,7 @@ static const struct {
     [OPERATION_UNPAIR] = {"unpair", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
     [OPERATION_CLEAR_CACHE] = {"clear_cache", BIT(KEY_DEVICE) | BIT(KEY_TIMEOUT), BIT(KEY_DEVICE)},
     [OPERATION_INSPECT] = {"inspect", BIT(KEY_DEVICE) | BIT(KEY_VALUES) | TIMES, BIT(KEY_DEVICE)},
-    /* still to come: not supported, whatever is given */
-    [OPERATION_PAIR] = {"pair", ALL_OF_THEM, 0},
+    [OPERATION_PAIR] = {"pair", BIT(KEY_DEVICE) | BIT(KEY_PASSKEY) | TIMES, BIT(KEY_DEVICE)},
     [OPERATION_RELOAD] = {"reload", 0, 0},
     [OPERATION_LOG_LEVEL] = {"log_level", BIT(KEY_LEVEL), BIT(KEY_LEVEL)},
 };
@@ -243,6 +244,29 @@ static bool take_span(struct parsing *parsing, const char *name, struct json_spa
            refuse(parsing, "bad_request", "'%s' must be written without escapes", name);
 }
 
+/* six digits on a display (Core Specification Vol 3 Part H 2.3.5.3), with or without those zeros
+ * that stand first */
+static bool take_passkey(struct parsing *parsing, const json_t *item)
+{
+    const char *text = json_string_value(item);
+    struct json_span digits = {text, text ? strlen(text) : 0};
+    uint32_t value = 0;
+
+    if (json_is_integer(item))
+        digits = *number_of(parsing, item);
+    for (size_t i = 0; i < digits.length && digits.length <= PASSKEY_DIGITS; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9')
+            digits.length = 0;
+        else
+            value = value * 10 + (uint32_t)(digits.data[i] - '0');
+    }
+    if (!digits.length || digits.length > PASSKEY_DIGITS)
+        return refuse(parsing, "bad_request", "'passkey' has one to %d digits", PASSKEY_DIGITS);
+    parsing->request.has_passkey = true;
+    parsing->request.passkey = value;
+    return true;
+}
+
 static bool take_key(struct parsing *parsing, enum request_key key, const json_t *item)
 {
     struct request *request = &parsing->request;
@@ -275,6 +299,7 @@ static bool take_key(struct parsing *parsing, enum request_key key, const json_t
     case KEY_FOR:
         return take_duration(parsing, name, item, SHORTEST_MS, LONGEST_HOLD_MS,
                              &request->duration_ms);
+    case KEY_PASSKEY: return take_passkey(parsing, item);
     case KEY_VALUES:
         if (!json_is_boolean(item))
             return refuse(parsing, "bad_request", "'values' is true or false");

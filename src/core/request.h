@@ -59,7 +59,8 @@ struct request {
     enum tri response;
     uint64_t duration_ms; /* `hold`, `for`, `duration`; 0: not given */
     enum log_level level;
-    bool values;
+    bool values, has_passkey;
+    uint32_t passkey;
 };
 
 /* Carries it out, now or later; answers to the command. */

@@ -180,6 +180,15 @@ static void run_inspect(struct gateway *gateway, const struct request *request,
         inspect_request(peer, request->values, command);
 }
 
+static void run_pair(struct gateway *gateway, const struct request *request,
+                     struct command *command)
+{
+    struct peer *peer = find_peer(gateway, request, &command);
+
+    if (peer)
+        pair_request(peer, request->has_passkey ? &request->passkey : NULL, command);
+}
+
 static void run_log_level(struct gateway *gateway, const struct request *request,
                           struct command *command)
 {
@@ -212,9 +221,8 @@ void request_run(struct gateway *gateway, const struct request *request, struct 
     case OPERATION_UNPAIR:
     case OPERATION_CLEAR_CACHE: run_forget(gateway, request, command); return;
     case OPERATION_INSPECT: run_inspect(gateway, request, command); return;
-    case OPERATION_PAIR:
+    case OPERATION_PAIR: run_pair(gateway, request, command); return;
     case N_OPERATIONS: break;
     }
-    command_answer_error(gateway, command, "not_supported", 0, "'%s' is not supported yet",
-                         operation_name(request->operation));
+    command_answer_error(gateway, command, "unknown_op", 0, "there is no such operation");
 }

@@ -39,7 +39,8 @@ static void take_link(struct peer *peer, uint32_t adapter, uint32_t device)
     peer->adapter = adapter;
     peer->device = device;
     peer->link_up = true;
-    resolve(peer);
+    if (!errand_link_came(peer))
+        resolve(peer);
 }
 
 static void begin_attempt(struct peer *peer)
@@ -120,7 +121,8 @@ static void connect_error(struct peer *peer, const struct bt_result *result)
     case BT_STATUS_AUTH_FAILED:
     case BT_STATUS_NOT_PAIRED:
     case BT_STATUS_NOT_AUTHORIZED:
-        snprintf(text, sizeof(text), "it refuses us without pairing (%s)", words);
+        snprintf(text, sizeof(text), "it refuses us without pairing, or has lost its bond (%s)",
+                 words);
         peer_fail(peer, REASON_AUTH_FAILED, true, text);
         return;
     case BT_STATUS_ACCESS_DENIED:
@@ -493,8 +495,10 @@ void peer_subscribe_result(struct peer *peer, const struct event *event)
         bool refused =
             result->status == BT_STATUS_ATT_ERROR || result->status == BT_STATUS_NOT_PAIRED ||
             result->status == BT_STATUS_NOT_AUTHORIZED || result->status == BT_STATUS_NOT_PERMITTED;
-        snprintf(why, sizeof(why), "subscribing to %s failed (%s)", id,
-                 result->text ? result->text : bt_status_name(result->status));
+        snprintf(why, sizeof(why), "subscribing to %s failed (%s)%s", id,
+                 result->text ? result->text : bt_status_name(result->status),
+                 command_wants_bond(result) ? ": it wants to be paired first (request `pair`)"
+                                            : "");
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, refused, why);
         return;
     }

@@ -82,12 +82,33 @@ static void found(struct peer *peer, const struct sighting *sighting)
     peer_found(peer);
 }
 
+/* With the bond BlueZ has learnt who is behind a private address: the object has another one. */
+static void take_identity(struct peer *peer, const struct device_info *info)
+{
+    struct gateway *gateway = peer->gateway;
+    char text[BT_ADDRESS_TEXT_SIZE];
+
+    if (!peer->bound || peer->settings->match.has_address || !info->bonded ||
+        bt_address_equal(&peer->address, &info->address) ||
+        gateway_peer_of_address(gateway, &info->address))
+        return;
+    gateway_remove_address(gateway, peer);
+    peer->address = info->address;
+    peer->address_type = info->address_type;
+    gateway_add_address(gateway, peer);
+    gateway->bridge_dirty = true;
+    peer->link_dirty = gateway->links_dirty = true;
+    bt_address_format(&peer->address, text);
+    actions_log(gateway->actions, LOG_LEVEL_INFO, peer->log_area, "is %s, as its bond says", text);
+}
+
 void peer_device(struct peer *peer, const struct device_info *info)
 {
     struct sighting *sighting = peer_find_sighting(peer, info->device);
 
     if (!sighting)
         return;
+    take_identity(peer, info);
     sighting->bonded = info->bonded || info->paired;
     bool is_heard = info->heard && heard(peer, sighting, info);
     if (info->connected != sighting->connected)

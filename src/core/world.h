@@ -17,7 +17,7 @@
  *   memory    what was published before this process, on the broker
  *   contact   peers that are not held all the time: when, and how long
  *   hold      what people ask of a link: connect, let go, pause
- *   errand    what people ask about a peer as a whole: forget, inspect
+ *   errand    what people ask about a peer as a whole: forget, inspect, pair
  *   ops       a peer's queue of GATT reads and writes, one at a time
  *   step      sequences of steps: on_connect, poll, keep_alive and named commands
  *   command   what a person or program asked for; exactly one answer each
@@ -153,7 +153,7 @@ enum peer_state {
     PEER_STATE_BACKOFF,  /* until retry_us */
     PEER_STATE_CONNECTING,
     PEER_STATE_RESOLVING,
-    PEER_STATE_PAIRING,       /* comes with pairing */
+    PEER_STATE_PAIRING,       /* because a request asks for it */
     PEER_STATE_CONFIGURING,   /* subscribing, and the steps of on_connect */
     PEER_STATE_ONLINE,        /* may last for ever */
     PEER_STATE_DISCONNECTING, /* until the link is down, however often it must be asked */
@@ -179,6 +179,7 @@ enum reason {
     REASON_NO_SLOT,
     REASON_CONNECTING,
     REASON_RESOLVING,
+    REASON_PAIRING,
     REASON_CONFIGURING,
     REASON_LINK_LOST,
     REASON_CONNECT_FAILED,
@@ -864,6 +865,9 @@ void hold_answer_no_link(struct peer *peer, struct command *command_take, bool b
 /* errand.c */
 void errand_state_entered(struct peer *peer); /* any state; there is one */
 bool errand_wants_link(const struct peer *peer);
+bool errand_pairs(const struct peer *peer);
+bool errand_link_came(struct peer *peer); /* true: it has something to do before anybody else */
+void errand_paired(struct gateway *gateway, const struct event *event);
 void errand_resolved(struct peer *peer);   /* its services are known */
 void errand_link_ended(struct peer *peer); /* or an attempt */
 void errand_removed(struct gateway *gateway, const struct event *event);
@@ -880,6 +884,10 @@ void forget_request(struct peer *peer, bool unpair, struct command *command_take
 
 /* inspect.c: the request `inspect` */
 void inspect_request(struct peer *peer, bool values, struct command *command_take);
+
+/* pair.c: the request `pair`; `passkey` NULL: without one */
+void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command_take);
+void peer_pair_result(struct peer *peer, const struct event *event);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {
@@ -978,6 +986,8 @@ size_t command_answer_limit(const struct gateway *gateway);
 /* BlueZ's outcome in the codes of the documentation, and in words */
 const char *command_explain_status(enum command_kind kind, const struct bt_result *result,
                                    const char **ret_text);
+
+bool command_wants_bond(const struct bt_result *result); /* that is why */
 
 /* reply.c */
 /* *ret_refusal: why the message must not act (then `topic` it is), or NULL. NULL: out of memory. */

@@ -370,6 +370,12 @@ static void do_adapter(struct command *cmd)
     answer_error(cmd, "expected remove, add, off, on or pull");
 }
 
+static void do_unbond(struct command *cmd)
+{
+    cmd->p->bonded = false; /* this link is encrypted still */
+    answer_ok(cmd);
+}
+
 static void do_quit(struct command *cmd)
 {
     answer_ok(cmd);
@@ -399,6 +405,7 @@ static const struct {
     {"services", "services P [BY]", TARGET_PERIPHERAL, 2, 3, do_services},
     {"address", "address P ADDRESS", TARGET_PERIPHERAL, 3, 3, do_address},
     {"advertise", "advertise P COMPANY HEX", TARGET_PERIPHERAL, 4, 4, do_advertise},
+    {"unbond", "unbond P", TARGET_PERIPHERAL, 2, 2, do_unbond},
     {"fault", "fault P|NAME FAULT on|off", TARGET_NONE, 4, 4, do_fault},
     {"notify", "notify P CHAR COUNT RATE", TARGET_CHARACTERISTIC, 5, 5, do_notify},
     {"value", "value P CHAR HEX", TARGET_CHARACTERISTIC, 4, 4, do_value},

@@ -17,6 +17,7 @@
  *   services P [BY]                        Service Changed: its handles are higher by BY (8)
  *   address P ADDRESS                      a new one, which BlueZ takes for another device
  *   advertise P COMPANY HEX                manufacturer's data, instead of what it had
+ *   unbond P                               forgets its half of a bond
  *   fault P|NAME FAULT on|off              of a peripheral or an adapter: see sim/fault.h
  *   notify P CHAR COUNT RATE               a burst of values that start with a number
  *   value P CHAR HEX                       sets the value ("-": empty); may be notified

@@ -226,6 +226,7 @@ void sim_device_withdraw(struct sim_device *d, bool announce)
     if (!sim_object_exists(&d->object))
         return;
     stop_timers(d);
+    sim_pairing_drop(d);
     if (d->connected) {
         sim_gatt_disconnected(d);
         sim_peripheral_disconnected(d->peripheral);
@@ -241,7 +242,7 @@ void sim_device_withdraw(struct sim_device *d, bool announce)
     d->found = d->advertised_seen = d->service_data_seen = false;
     forget_manufacturer(d);
     if (d->temporary)
-        d->known = d->resolved_once = false;
+        d->known = d->resolved_once = d->paired = false;
     if (announce)
         sim_object_remove(&d->object);
     else
@@ -275,6 +276,7 @@ struct sim_device *sim_device_free(struct sim_device *d)
     sd_event_source_disable_unref(d->disconnect_timer);
     sd_event_source_disable_unref(d->abort_timer);
     sd_event_source_disable_unref(d->battery_timer);
+    sd_event_source_disable_unref(d->pair_timer);
     forget_manufacturer(d);
     free(d->alias);
     free(d);
@@ -300,6 +302,7 @@ void sim_device_fail_connect(struct sim_device *d, const char *text)
     end_connect(d);
     sim_reply_error(d->hci->bluez, d->connect, BLUEZ_ERROR("Failed"), text);
     d->connect = sd_bus_message_unref(d->connect);
+    sim_pairing_fail(d, BLUEZ_ERROR("ConnectionAttemptFailed"), "Page Timeout");
 }
 
 static int on_connect_timeout(sd_event_source *source, uint64_t usec, void *userdata)
@@ -387,6 +390,7 @@ static int on_link_up(sd_event_source *source, uint64_t usec, void *userdata)
     end_connect(d);
     d->connected = true;
     sim_peripheral_connected(p, d->hci->index);
+    sim_pairing_linked(d);
     sim_object_changed(&d->object, "Connected");
     sim_reply_ok(b, d->connect);
     d->connect = sd_bus_message_unref(d->connect);
@@ -419,7 +423,7 @@ static bool connect_is_faulty(struct sim_device *d, sd_bus_message *m)
         sim_reply_ok(b, m);
     else if (faults & SIM_FAULT_CONNECT_BUSY)
         reply_busy(b, m);
-    else if (faults & SIM_FAULT_CONNECT_AUTH)
+    else if (faults & SIM_FAULT_CONNECT_AUTH || (d->paired && !d->peripheral->bonded))
         sim_reply_error(b, m, BLUEZ_ERROR("AuthenticationFailed"), "Authentication Failed");
     else if (d->peripheral->refuse)
         sim_reply_error(b, m, BLUEZ_ERROR("Failed"), sim_device_aborted(b));
@@ -470,6 +474,7 @@ static int request_disconnect(struct sim_device *d, sd_bus_message *m)
     struct sim_waiting_call *w;
 
     sim_device_fail_connect(d, canceled(b));
+    sim_pairing_cancel(d);
     if (!d->connected) {
         sim_reply_ok(b, m);
         return 0;
@@ -515,6 +520,7 @@ void sim_device_link_lost(struct sim_device *d)
 
     if (!d->connected)
         return;
+    sim_pairing_cancel(d);
     d->connected = d->disconnecting = d->advertised_seen = false;
     sim_timer_set(b, &d->resolve_timer, TIME_NEVER, on_resolve, d);
     sim_timer_set(b, &d->disconnect_timer, TIME_NEVER, on_disconnect, d);

@@ -69,6 +69,11 @@ static int get_false(struct sim_object *o, sd_bus_message *m)
     return sd_bus_message_append(m, "b", 0);
 }
 
+static int get_paired(struct sim_object *o, sd_bus_message *m)
+{
+    return sd_bus_message_append(m, "b", device_of(o)->paired);
+}
+
 static int get_trusted(struct sim_object *o, sd_bus_message *m)
 {
     return sd_bus_message_append(m, "b", device_of(o)->trusted);
@@ -224,20 +229,13 @@ static bool has_bonded(struct sim_object *o)
     return sim_since(o->bluez, 565);
 }
 
-/* Simulated peripherals need no bond, and pairing is not played. */
-static int refuse_pairing(struct sim_object *o, sd_bus_message *m)
-{
-    sim_reply_error(o->bluez, m, BLUEZ_ERROR("NotSupported"), "Operation is not supported");
-    return 0;
-}
-
 static const struct sim_property properties[] = {
     {"Address", "s", get_address, NULL, NULL},
     {"AddressType", "s", get_address_type, NULL, NULL},
     {"Name", "s", get_name, has_name, NULL},
     {"Alias", "s", get_alias, NULL, set_alias},
-    {"Paired", "b", get_false, NULL, NULL},
-    {"Bonded", "b", get_false, has_bonded, NULL},
+    {"Paired", "b", get_paired, NULL, NULL},
+    {"Bonded", "b", get_paired, has_bonded, NULL},
     {"Trusted", "b", get_trusted, NULL, set_trusted},
     {"Blocked", "b", get_blocked, NULL, set_blocked},
     {"LegacyPairing", "b", get_false, NULL, NULL},
@@ -252,8 +250,8 @@ static const struct sim_property properties[] = {
 static const struct sim_method methods[] = {
     {"Disconnect", "", sim_device_disconnect},
     {"Connect", "", sim_device_connect},
-    {"Pair", "", refuse_pairing},
-    {"CancelPairing", "", refuse_pairing},
+    {"Pair", "", sim_device_pair},
+    {"CancelPairing", "", sim_device_cancel_pairing},
 };
 const struct sim_interface sim_device_interface = {
     .name = "org.bluez.Device1",

@@ -119,6 +119,39 @@ static void read_address_type(struct reader *r, const struct yaml_node *node, vo
         sim_reader_fail(r, node, "'%s' is no address type; there are public and random", text);
 }
 
+static void read_passkey(struct reader *r, const struct yaml_node *node, void *peripheral)
+{
+    struct sim_peripheral *p = peripheral;
+    int64_t passkey;
+
+    if (sim_reader_int(r, node, 0, 999999, &passkey)) {
+        p->pairing = SIM_PAIRING_PASSKEY;
+        p->passkey = (uint32_t)passkey;
+    }
+}
+
+static const struct reader_key pairing_keys[] = {
+    {"passkey", READER_OTHER, 0, 0, 0, true, read_passkey},
+};
+
+static void read_pairing(struct reader *r, const struct yaml_node *node, void *peripheral)
+{
+    struct sim_peripheral *p = peripheral;
+
+    if (node->kind == YAML_KIND_MAPPING) {
+        sim_reader_keys(r, node, "pairing", pairing_keys, ARRAY_SIZE(pairing_keys), p);
+        return;
+    }
+    const char *text = sim_reader_scalar(r, node, "just_works, refuse or { passkey: ... }");
+    if (text && strcmp(text, "refuse") == 0)
+        p->pairing = SIM_PAIRING_REFUSE;
+    else if (text && strcmp(text, "just_works") != 0)
+        sim_reader_fail(r, node,
+                        "'%s' is no way of pairing; there are just_works, refuse and "
+                        "{ passkey: ... }",
+                        text);
+}
+
 /* ---- faults ---- */
 
 static void read_faults(struct reader *r, const struct yaml_node *node, bool of_adapter,
@@ -160,6 +193,7 @@ static const struct reader_key peripheral_keys[] = {
     {"interval", READER_DURATION, AT(interval_us), 20, 10485759, false, NULL},
     {"connectable", READER_BOOL, AT(connectable), 0, 0, false, NULL},
     {"present", READER_BOOL, AT(present), 0, 0, false, NULL},
+    {"pairing", READER_OTHER, 0, 0, 0, false, read_pairing},
     {"mtu", READER_UINT16, AT(mtu), 23, 517, false, NULL},
     {"advertise", READER_OTHER, 0, 0, 0, false, read_advertise},
     {"faults", READER_OTHER, 0, 0, 0, false, read_peripheral_faults},

@@ -198,6 +198,7 @@ static const struct reader_key characteristic_keys[] = {
     {"waves", READER_OTHER, 0, 0, 0, false, read_waves},
     {"script", READER_OTHER, 0, 0, 0, false, read_script},
     {"length", READER_OTHER, 0, 0, 0, false, read_length},
+    {"encrypted", READER_BOOL, AT(encrypted), 0, 0, false, NULL},
     {"echo", READER_BOOL, AT(echo), 0, 0, false, NULL},
     {"notify_at_once", READER_BOOL, AT(notify_at_once), 0, 0, false, NULL},
     {"on_write", READER_OTHER, 0, 0, 0, false, read_reactions},

@@ -144,8 +144,14 @@ void sim_peripheral_disconnected(struct sim_peripheral *p)
     struct sim_characteristic *c;
 
     p->adapter = SIM_NO_ADAPTER;
+    p->secure = false;
     for (size_t i = 0; (c = nth(p, i)); i++)
         sim_characteristic_subscribe(c, 0, 0);
+}
+
+static bool lacks_security(const struct sim_characteristic *c)
+{
+    return c->encrypted && !c->peripheral->secure;
 }
 
 /* Moves waves and script on, so that c->value is the value at this time. */
@@ -169,6 +175,8 @@ uint8_t sim_characteristic_read(struct sim_characteristic *c, uint64_t now_us, s
         return SIM_ATT_READ_NOT_PERMITTED;
     if (c->read_error)
         return c->read_error;
+    if (lacks_security(c))
+        return SIM_ATT_ENCRYPTION;
     if (!offset)
         advance(c, now_us);
     if (offset > c->length)
@@ -281,6 +289,8 @@ uint8_t sim_characteristic_write(struct sim_characteristic *c, const void *data,
         return SIM_ATT_WRITE_NOT_PERMITTED;
     if (c->write_error)
         return c->write_error;
+    if (lacks_security(c))
+        return SIM_ATT_ENCRYPTION;
     if (length < c->length_min || length > c->length_max)
         return SIM_ATT_INVALID_LENGTH;
     if (!remember_write(c, data, length, command))
@@ -305,6 +315,8 @@ uint8_t sim_characteristic_subscribe(struct sim_characteristic *c, uint16_t cccd
         return SIM_ATT_CCCD_IMPROPER;
     if (cccd_value && c->notify_error)
         return c->notify_error;
+    if (cccd_value && lacks_security(c))
+        return SIM_ATT_ENCRYPTION;
     if (cccd_value && !c->cccd_value && c->notify_us)
         c->next_us = now_us + c->notify_us;
     if (cccd_value && !c->cccd_value && c->notify_at_once)

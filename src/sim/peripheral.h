@@ -40,6 +40,7 @@ enum sim_att {
     SIM_ATT_INVALID_OFFSET = 0x07,
     SIM_ATT_INVALID_LENGTH = 0x0d,
     SIM_ATT_UNLIKELY = 0x0e,
+    SIM_ATT_ENCRYPTION = 0x0f,
     SIM_ATT_CCCD_IMPROPER = 0xfd,
 };
 
@@ -92,6 +93,7 @@ struct sim_characteristic {
     size_t n_script;
     uint16_t length_min, length_max;               /* of a write */
     uint8_t read_error, write_error, notify_error; /* ATT error of a fault, 0: none */
+    bool encrypted;                                /* only over a secure link */
     bool echo;                                     /* a write is notified back */
     bool notify_at_once;                           /* its value, to whoever subscribes */
     struct sim_reaction *reactions;                /* owned */
@@ -132,6 +134,8 @@ struct sim_service_data {
     struct sim_bytes data;
 };
 
+enum sim_pairing { SIM_PAIRING_JUST_WORKS, SIM_PAIRING_PASSKEY, SIM_PAIRING_REFUSE };
+
 struct sim_peripheral {
     /* from the file */
     char *id; /* owned */
@@ -141,6 +145,8 @@ struct sim_peripheral {
     int rssi_from, rssi_to;
     uint64_t interval_us; /* of advertising */
     bool connectable;
+    enum sim_pairing pairing;
+    uint32_t passkey;           /* that it shows */
     uint16_t mtu;               /* that it answers to an MTU request */
     struct bt_uuid *advertised; /* owned: service UUIDs on the air */
     size_t n_advertised;
@@ -154,6 +160,8 @@ struct sim_peripheral {
 
     /* while playing */
     bool present;     /* false: switched off or out of reach */
+    bool bonded;      /* it has keys of a central */
+    bool secure;      /* and the link is encrypted with them */
     bool refuse;      /* every attempt to connect fails at once */
     uint32_t faults;  /* enum sim_fault */
     uint64_t slow_us; /* each of its answers comes so much later */

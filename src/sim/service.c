@@ -235,27 +235,9 @@ static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error
         return 0;
     for (size_t i = 0; i < b->world->n_adapters; i++)
         sim_hci_client_vanished(b->hcis[i], name);
+    sim_agent_vanished(b, name);
     return 0;
 }
-
-/* ---- /org/bluez ---- */
-
-static int accept_agent(struct sim_object *o, sd_bus_message *m)
-{
-    sim_reply_ok(o->bluez, m); /* there is no pairing, so no agent is ever asked */
-    return 0;
-}
-
-static const struct sim_method agent_methods[] = {
-    {"RegisterAgent", "os", accept_agent},
-    {"UnregisterAgent", "o", accept_agent},
-    {"RequestDefaultAgent", "o", accept_agent},
-};
-static const struct sim_interface agent_manager = {
-    .name = "org.bluez.AgentManager1",
-    .methods = agent_methods,
-    .n_methods = ARRAY_SIZE(agent_methods),
-};
 
 /* ---- the life of the daemon ---- */
 
@@ -264,7 +246,7 @@ static int come_alive(struct sim_bluez *b)
     int r = sim_object_add(&b->root, b, strdup("/"), NULL, NULL);
 
     if (r >= 0)
-        r = sim_object_add(&b->manager, b, strdup(BLUEZ_PATH), &agent_manager, NULL);
+        r = sim_object_add(&b->manager, b, strdup(BLUEZ_PATH), &sim_agent_manager, NULL);
     for (size_t i = 0; r >= 0 && i < b->world->n_adapters; i++)
         if (b->world->adapters[i].present)
             r = sim_hci_plug(b->hcis[i]);
@@ -276,6 +258,7 @@ static void go_silent(struct sim_bluez *b)
     for (size_t i = 0; b->hcis && i < b->world->n_adapters; i++)
         if (b->hcis[i])
             sim_hci_unplug(b->hcis[i], false);
+    sim_agents_forget(b);
     sim_object_forget(&b->manager);
     sim_object_forget(&b->root);
 }
@@ -364,6 +347,7 @@ void sim_bluez_client_vanished(struct sim_bluez *bluez)
 {
     for (size_t i = 0; i < bluez->world->n_adapters; i++)
         sim_hci_client_vanished(bluez->hcis[i], "");
+    sim_agent_vanished(bluez, "");
 }
 
 /* ---- control ---- */

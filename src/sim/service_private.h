@@ -112,7 +112,8 @@ struct sim_bluez {
     sd_event_source *idle;
 
     struct sim_object root, manager;
-    struct sim_hci **hcis; /* owned; one per adapter of the world, same index */
+    struct sim_agent *agents; /* owned; pairing.c's */
+    struct sim_hci **hcis;    /* owned; one per adapter of the world, same index */
 };
 
 /* whether the BlueZ that is played is of that version (566: 5.66) or newer */
@@ -265,6 +266,10 @@ struct sim_device {
     bool resolved_once;             /* its services are in the cache */
     sd_event_source *resolve_timer;
     sd_event_source *battery_timer; /* BlueZ has read the level of its first link */
+    bool paired;
+    sd_bus_message *pair;   /* owned: the Pair to answer */
+    sd_bus_slot *pair_slot; /* owned: an agent is asked */
+    sd_event_source *pair_timer;
     bool disconnecting;
     bool remove_after;                    /* a RemoveDevice waits for the disconnect */
     struct sim_waiting_call *disconnects; /* owned */
@@ -308,6 +313,23 @@ extern const struct sim_interface sim_battery_interface; /* Battery1 */
 struct sim_characteristic *sim_device_battery(const struct sim_device *d);
 /* RemoveDevice: replies when it is gone */
 int sim_device_remove_call(struct sim_device *d, sd_bus_message *m);
+
+/* ---- pairing.c ---- */
+
+extern const struct sim_interface sim_agent_manager;
+void sim_agent_vanished(struct sim_bluez *bluez, const char *owner);
+void sim_agents_forget(struct sim_bluez *bluez);
+int sim_device_pair(struct sim_object *o, sd_bus_message *m);
+int sim_device_cancel_pairing(struct sim_object *o, sd_bus_message *m);
+/* the link is up: a Pair may wait for it */
+void sim_pairing_linked(struct sim_device *d);
+/* answers a Pair, if one waits */
+void sim_pairing_fail(struct sim_device *d, const char *name, const char *text);
+static inline void sim_pairing_cancel(struct sim_device *d)
+{
+    sim_pairing_fail(d, BLUEZ_ERROR("AuthenticationCanceled"), "Authentication Canceled");
+}
+void sim_pairing_drop(struct sim_device *d); /* without an answer */
 
 /* ---- gatt.c and gatt_notify.c ---- */
 

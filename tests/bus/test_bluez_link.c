@@ -127,6 +127,7 @@ static void an_action_for_a_dead_device_is_answered_gone_and_never_at_once(void 
     expect_answer(fake, EVENT_READ_RESULT, BT_STATUS_GONE);
     expect_answer(fake, EVENT_WRITE_RESULT, BT_STATUS_GONE);
     expect_answer(fake, EVENT_INSPECT_RESULT, BT_STATUS_GONE);
+    expect_answer(fake, EVENT_PAIR_RESULT, BT_STATUS_GONE);
     expect_answer(fake, EVENT_REMOVE_RESULT, BT_STATUS_GONE);
     fake_expect_none(fake);
 }

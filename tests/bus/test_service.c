@@ -595,7 +595,6 @@ static void att_errors_have_bluez_names_and_words(void **state)
     send_call(f, LOG, CHAR, "StartNotify", "");
     send_call(f, LOG, CHAR, "StopNotify", "");
     send_call(f, LOG, CHAR, "AcquireNotify", "a{sv}", 0);
-    send_call(f, DEV, DEVICE, "Pair", "");
     send_call(f, DEV, PROPERTIES, "Get", "ss", DEVICE, "TxPower");
     expect(f, "error org.bluez.Error.NotPermitted: Not paired\n"
               "error org.bluez.Error.Failed: Operation failed with ATT error: 0x81\n"
@@ -604,7 +603,6 @@ static void att_errors_have_bluez_names_and_words(void **state)
               "error org.bluez.Error.Failed: Operation failed with ATT error: 0x0e\n"
               "error org.bluez.Error.NotSupported: Operation is not supported\n"
               "error org.bluez.Error.Failed: No notify session started\n"
-              "error org.bluez.Error.NotSupported: Operation is not supported\n"
               "error org.bluez.Error.NotSupported: Operation is not supported\n"
               "error org.freedesktop.DBus.Error.InvalidArgs: No such property 'TxPower'\n");
 }

@@ -1,10 +1,10 @@
-"""Requests that look around: who is there."""
+"""Requests that look around, and that make and end bonds."""
 
 import pytest
 
 from harness import SLACK
 from test_requests import ask
-from world import ADDRESS, AVAILABILITY, METER, Live, peripherals, uuid
+from world import ADDRESS, AVAILABILITY, METER, Live, peripherals, settings, topic, uuid
 
 
 def simulated():
@@ -34,6 +34,58 @@ def test_scan_tells_who_is_there(house, mode):
     assert ADDRESS not in heard  # it is connected, and silent
     live.works(live.recorder.mark(), 5 * SLACK)
     assert live.simulator.connected(METER)
+
+
+LOCK = "lock"
+LOCK_LINK = topic(LOCK, "status/link")
+
+
+@pytest.fixture
+def locked(house):
+    """A gateway, and a lock that tells its state only to those who know its passkey."""
+    world = peripherals()
+    world["peripherals"][LOCK] = {
+        "address": "C8:00:00:00:0E:04", "address_type": "random", "interval": "100ms",
+        "pairing": {"passkey": 4711},
+        "services": [{"uuid": uuid(2), "characteristics": [
+            {"id": "bolt", "uuid": uuid(0x20), "properties": ["read"], "value": "01",
+             "encrypted": True}]}],
+    }
+    config = settings(0)["devices"]
+    config[LOCK] = {"match": {"address": "C8:00:00:00:0E:04"},
+                    "characteristics": {"bolt": {"uuid": uuid(0x20)}}}
+    return Live(house, protocol=5, simulated=world,
+                more={"devices": config, "commands": {"allow": ["read", "pair", "unpair"]}})
+
+
+def bolt(live):
+    return ask(live, "read", device=LOCK, characteristic="bolt")
+
+
+def test_pairing_with_a_passkey(locked):
+    error = bolt(locked)["error"]
+    assert error["code"] == "not_authorized" and "`pair`" in error["message"]
+    for passkey in [{}, {"passkey": 4712}]:
+        error = ask(locked, "pair", device=LOCK, **passkey)["error"]
+        assert error["code"] == "pair_failed" and "Authentication Failed" in error["message"]
+    assert ask(locked, "pair", device=LOCK, passkey="004711")["data"] == {"paired": True}
+    assert bolt(locked)["data"]["value"] == "01"
+    already = ask(locked, "pair", device=LOCK)["data"]
+    assert already == {"paired": True, "already": True}
+    locked.works(locked.recorder.mark(), 5 * SLACK)  # nobody else was disturbed
+    assert "4711" not in locked.gateway.process.text()
+
+
+def test_a_peer_that_has_lost_its_bond_is_paired_anew(locked):
+    assert ask(locked, "pair", device=LOCK, passkey=4711)["status"] == "ok"
+    since = locked.recorder.mark()
+    locked.simulator.ask(f"unbond {LOCK}")
+    locked.simulator.ask(f"drop {LOCK}")
+    locked.recorder.wait(LOCK_LINK, lambda m: m.json["reason"] == "auth_failed"
+                         and "lost its bond" in m.json["why"], since, 5 * SLACK)
+    assert ask(locked, "unpair", device=LOCK)["data"] == {"paired": False}
+    assert ask(locked, "pair", device=LOCK, passkey=4711)["data"] == {"paired": True}
+    assert bolt(locked)["data"]["value"] == "01"
 
 
 def test_scan_without_bluetooth_says_so(house):

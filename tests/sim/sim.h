@@ -438,6 +438,7 @@ void sim_connect(struct sim *sim, struct sim_call *call);
 void sim_disconnect(struct sim *sim, struct sim_call *call);
 void sim_resolve(struct sim *sim, struct sim_call *call);
 void sim_inspect(struct sim *sim, struct sim_call *call);
+void sim_pair(struct sim *sim, struct sim_call *call);
 void sim_link_up(struct sim *sim, struct sim_object *object);
 void sim_link_down(struct sim *sim, struct sim_object *object);
 void sim_link_forget(struct sim *sim, struct sim_object *object);  /* without a word */

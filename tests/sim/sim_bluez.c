@@ -83,6 +83,7 @@ static enum event_type answer_type(enum action_type type)
     case ACTION_READ: return EVENT_READ_RESULT;
     case ACTION_WRITE: return EVENT_WRITE_RESULT;
     case ACTION_INSPECT: return EVENT_INSPECT_RESULT;
+    case ACTION_PAIR: return EVENT_PAIR_RESULT;
     default: return EVENT_REMOVE_RESULT;
     }
 }
@@ -97,7 +98,7 @@ void sim_call_end_with(struct sim *sim, struct sim_call *call, struct event *eve
     event->adapter = call->adapter;
     event->device = call->device;
     if (call->type != ACTION_READ && call->type != ACTION_WRITE && call->type != ACTION_RESOLVE &&
-        call->type != ACTION_INSPECT)
+        call->type != ACTION_INSPECT && call->type != ACTION_PAIR)
         event->asked.on = call->on;
     if (call->type == ACTION_READ)
         event->read.handle = call->handle;
@@ -548,6 +549,7 @@ static void device_action(struct sim *sim, struct sim_call *call, const struct a
         sim_read(sim, call);
         break;
     case ACTION_WRITE: sim_write(sim, call, action); break;
+    case ACTION_PAIR: sim_pair(sim, call); break;
     case ACTION_INSPECT: sim_inspect(sim, call); break;
     default:
         call->object = NULL; /* the answer survives it */

@@ -320,7 +320,7 @@ static void make_payload(struct sim *sim, uint32_t index, char *buf, size_t size
 /* the rest of a request for the device, behind its id */
 static const char *make_request(struct sim *sim, uint32_t index, char *buf, size_t size)
 {
-    static const char *const others[] = {"log_level", "pair", "nonsense"};
+    static const char *const others[] = {"log_level", "nonsense"};
     static const char *const links[] = {"connect", "resume", "disconnect", "pause"};
     size_t device = sim_below(sim, (uint32_t)sim->n_devices);
     uint32_t entry = sim_below(sim, (uint32_t)sim->settings.devices[device].n_characteristics +
@@ -332,6 +332,11 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
     if (!sim->quiet && sim_chance(sim, 2)) {
         snprintf(buf, size, "\"device\":\"d%zu\"}", device);
         return sim_chance(sim, 70) ? "clear_cache" : "unpair";
+    }
+    if (!sim->quiet && sim_chance(sim, 2)) {
+        snprintf(buf, size, "\"device\":\"d%zu\"%s}", device,
+                 sim_chance(sim, 50) ? ",\"passkey\":123" : ",\"timeout\":\"20s\"");
+        return "pair";
     }
     if (sim_chance(sim, 3)) {
         snprintf(buf, size, "\"device\":\"d%zu\"%s}", device,

@@ -415,7 +415,7 @@ static void check_steps(struct sim *sim, size_t i)
         sim_fail(sim, "d%zu: steps take longer than their timeout", i);
     if (peer->sequence && peer->state != PEER_STATE_ONLINE &&
         peer->state != PEER_STATE_CONFIGURING && peer->state != PEER_STATE_RESOLVING &&
-        peer->state != PEER_STATE_DISCONNECTING)
+        peer->state != PEER_STATE_PAIRING && peer->state != PEER_STATE_DISCONNECTING)
         sim_fail(sim, "d%zu is %s, and its steps go on", i, peer_state_name(peer->state));
     if (free && (is_late(sim, peer->poll_due_us) || is_late(sim, peer->keep_alive_due_us)))
         sim_fail(sim, "d%zu is to be polled or kept alive, and is not", i);

@@ -114,6 +114,7 @@ static void trace_action(struct sim *sim, const struct action *action)
         [ACTION_READ] = "read",
         [ACTION_WRITE] = "write",
         [ACTION_INSPECT] = "inspect",
+        [ACTION_PAIR] = "pair",
         [ACTION_REMOVE_DEVICE] = "remove device",
     };
 
@@ -149,6 +150,7 @@ static void execute(struct sim *sim, const struct action *action)
     case ACTION_READ:
     case ACTION_WRITE:
     case ACTION_INSPECT:
+    case ACTION_PAIR:
     case ACTION_REMOVE_DEVICE:
     case ACTION_TELL_DEVICES: sim_bluez_action(sim, action); break;
     case ACTION_PUBLISH:

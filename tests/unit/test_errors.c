@@ -57,6 +57,22 @@ static void a_failed_connect_means_the_same_in_every_version(void **state)
     check(ERRORS_CONNECT, rows, ARRAY_SIZE(rows));
 }
 
+static void what_is_paired_already_is_no_failure_of_pairing(void **state)
+{
+    static const struct row rows[] = {
+        {BLUEZ "AlreadyExists", "Already Exists", BT_STATUS_OK, 0},
+        {BLUEZ "AuthenticationRejected", "Authentication Rejected", BT_STATUS_AUTH_FAILED, 0},
+        {BLUEZ "AuthenticationCanceled", "Authentication Canceled", BT_STATUS_AUTH_FAILED, 0},
+        {BLUEZ "ConnectionAttemptFailed", "Page Timeout", BT_STATUS_FAILED, 0},
+    };
+    static const struct row elsewhere[] = {
+        {BLUEZ "AlreadyExists", "Already Exists", BT_STATUS_FAILED, 0},
+    };
+
+    check(ERRORS_PAIR, rows, ARRAY_SIZE(rows));
+    check(ERRORS_ANY, elsewhere, ARRAY_SIZE(elsewhere));
+}
+
 static void a_gatt_error_keeps_its_cause(void **state)
 {
     static const struct row rows[] = {
@@ -156,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_connect_means_the_same_in_every_version),
+        cmocka_unit_test(what_is_paired_already_is_no_failure_of_pairing),
         cmocka_unit_test(a_gatt_error_keeps_its_cause),
         cmocka_unit_test(an_adapter_that_is_blocked_or_busy_is_told_apart),
         cmocka_unit_test(the_bus_own_errors_tell_loss_from_absence_from_silence),

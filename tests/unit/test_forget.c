@@ -195,6 +195,24 @@ static void who_is_not_bonded_is_unpaired_already(void **state)
     world_free(world);
 }
 
+static void who_refused_us_for_a_lost_bond_is_tried_again_at_once(void **state)
+{
+    struct world *world = begin();
+
+    world_hear(world, 0, D0);
+    set_bonded(world, true);
+    world_answer(world, world_expect(world, ACTION_CONNECT), BT_STATUS_AUTH_FAILED);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_BACKOFF);
+    world_clear(world);
+    ask(world, "unpair", "");
+    removed(world, BT_STATUS_OK);
+    gone(world);
+    world_clear(world);
+    world_hear(world, 0, 101);
+    assert_int_equal(world_count(world, ACTION_CONNECT), 1);
+    world_free(world);
+}
+
 static void a_paused_device_can_be_unpaired(void **state)
 {
     struct world *world = begin_online();
@@ -283,6 +301,7 @@ int main(void)
         cmocka_unit_test(at_every_adapter),
         cmocka_unit_test(a_bond_is_removed_by_unpair_only),
         cmocka_unit_test(who_is_not_bonded_is_unpaired_already),
+        cmocka_unit_test(who_refused_us_for_a_lost_bond_is_tried_again_at_once),
         cmocka_unit_test(a_paused_device_can_be_unpaired),
         cmocka_unit_test(what_cannot_be_forgotten_says_why),
         cmocka_unit_test(bluez_may_refuse),

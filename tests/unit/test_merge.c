@@ -246,7 +246,8 @@ static void reading_that_fails_is_answered_once(void **state)
     refuse_read(&lamp, BT_STATUS_ATT_ERROR, 0x0f);
     expect_answer(&lamp,
                   "{\"code\":\"att_error\",\"message\":\"the fields that are not given cannot "
-                  "be read: Insufficient Encryption\",\"att\":15}");
+                  "be read: Insufficient Encryption: the peer wants to be paired first (request "
+                  "`pair`)\",\"att\":15}");
     assert_int_equal(world_count(lamp.world, ACTION_WRITE), 0);
     world_clear(lamp.world);
     set(&lamp, "{\"hue\":9}");
