@@ -161,6 +161,23 @@ static void remove_leftover(struct memory *memory, size_t index)
     memory->leftovers[index] = memory->leftovers[--memory->n_leftovers];
 }
 
+/* values that the broker keeps of a topic that is published unretained by now */
+static void read_retained(struct gateway *gateway, const struct peer *peer, const json_t *entry)
+{
+    const char *id = peer->settings->id;
+    const json_t *each;
+    size_t i;
+
+    json_array_foreach(json_object_get(entry, "characteristics"), i, each)
+    {
+        const char *topic = json_string_value(json_object_get(each, "topic"));
+        if (topic && json_is_true(json_object_get(each, "retained")) &&
+            is_topic_of(gateway, id, topic) && is_published(peer, topic, false) &&
+            !is_published(peer, topic, true))
+            add_leftover(gateway, id, topic);
+    }
+}
+
 static void read_entry(struct gateway *gateway, const json_t *entry)
 {
     const char *id = json_string_value(json_object_get(entry, "id"));
@@ -181,6 +198,8 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
         if (topic && is_topic_of(gateway, id, topic) && !(peer && is_published(peer, topic, false)))
             add_leftover(gateway, id, topic);
     }
+    if (peer)
+        read_retained(gateway, peer, entry);
 }
 
 /* what the gateway said of itself: its document for Home Assistant */
@@ -240,6 +259,14 @@ void memory_list_topics(const struct gateway *gateway, struct json_writer *w, co
     for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
         if (strcmp(gateway->memory.leftovers[i].device, device) == 0)
             json_write_string(w, gateway->memory.leftovers[i].topic);
+}
+
+bool memory_holds(const struct gateway *gateway, const char *topic)
+{
+    for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
+        if (strcmp(gateway->memory.leftovers[i].topic, topic) == 0)
+            return true;
+    return false;
 }
 
 const char *memory_next_removed(const struct gateway *gateway, size_t *index)

@@ -243,7 +243,8 @@ static void characteristic_access(struct json_writer *w,
     json_write_array_end(w);
 }
 
-static void characteristic(struct json_writer *w, const struct entry *entry)
+static void characteristic(struct json_writer *w, const struct gateway *gateway,
+                           const struct entry *entry)
 {
     const struct characteristic_settings *settings = entry->settings;
 
@@ -251,6 +252,11 @@ static void characteristic(struct json_writer *w, const struct entry *entry)
     key_string(w, "id", settings->id);
     key_string(w, "name", settings->name);
     key_string(w, "topic", settings->n_messages ? NULL : entry->topic);
+    if (!settings->n_messages) {
+        /* what was retained before is, too, until it is cleared: a crash must not forget it */
+        json_write_key(w, "retained");
+        json_write_bool(w, settings->retain || memory_holds(gateway, entry->topic));
+    }
     characteristic_access(w, settings);
     json_write_key(w, "fields");
     json_write_array_begin(w);
@@ -347,7 +353,7 @@ static void devices(struct gateway *gateway)
         json_write_key(&w, "characteristics");
         json_write_array_begin(&w);
         for (size_t j = 0; j < peer->n_entries; j++)
-            characteristic(&w, &peer->entries[j]);
+            characteristic(&w, gateway, &peer->entries[j]);
         json_write_array_end(&w);
         json_write_object_end(&w);
     }

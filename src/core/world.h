@@ -809,6 +809,7 @@ bool memory_message(struct gateway *gateway, const struct event *event); /* fals
 void memory_match_hash(const struct match_settings *match, char *buf, size_t size);
 /* a device's leftovers, into the array that is open */
 void memory_list_topics(const struct gateway *gateway, struct json_writer *w, const char *device);
+bool memory_holds(const struct gateway *gateway, const char *topic); /* it is still to be cleared */
 /* the next device that is not in the file and has leftovers, or NULL; *index starts at 0 */
 const char *memory_next_removed(const struct gateway *gateway, size_t *index);
 /* a topic that nothing is published to any more, or nothing retained: it is to be cleared */

@@ -63,6 +63,46 @@ static void topics_of_what_left_the_file_are_cleared(void **state)
     world_free(world);
 }
 
+static void value_that_is_no_longer_retained_is_cleared(void **state)
+{
+    struct world *world =
+        begin(1, "{\"devices\":[{\"id\":\"d0\",\"characteristics\":["
+                 "{\"id\":\"level\",\"topic\":\"g/d0/level\",\"retained\":true},"
+                 "{\"id\":\"x\",\"topic\":\"g/d1/level\",\"retained\":true},7,{\"topic\":7}],"
+                 "\"topics\":[\"g/d0/level\"]}]}");
+
+    world->settings.devices[0].characteristics[0].retain = false;
+    world_retain(world, "g/d0/level", "1");
+    world_retain(world, "g/d1/level", "1");
+    world->acknowledge = false; /* the connection breaks before it is cleared */
+    world_broker_up(world);
+    assert_int_equal(place(world, "g/d0/level", ""), -1);
+    long list = place(world, DEVICES, "\"topic\":\"g/d0/level\",\"retained\":true");
+    assert_true(list >= 0); /* a crash would not forget it */
+    world_broker_down(world);
+    world->acknowledge = true;
+    world_broker_up(world);
+    assert_null(world_retained(world, "g/d0/level"));
+    assert_non_null(world_retained(world, "g/d1/level"));
+    assert_non_null(
+        strstr(world_retained(world, DEVICES), "\"topic\":\"g/d0/level\",\"retained\":false"));
+    world_free(world);
+}
+
+static void what_was_never_retained_is_not_cleared(void **state)
+{
+    struct world *world =
+        begin(1, "{\"devices\":[{\"id\":\"d0\",\"characteristics\":["
+                 "{\"id\":\"level\",\"topic\":\"g/d0/level\",\"retained\":false}],"
+                 "\"topics\":[\"g/d0/level\"]}]}");
+
+    world->settings.devices[0].characteristics[0].retain = false;
+    world_broker_up(world);
+    assert_int_equal(place(world, "g/d0/level", ""),
+                     -1); /* who listens would take it for an event */
+    world_free(world);
+}
+
 static void crash_while_clearing_forgets_nothing(void **state)
 {
     struct world *world =
@@ -283,6 +323,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topics_of_what_left_the_file_are_cleared),
+        cmocka_unit_test(value_that_is_no_longer_retained_is_cleared),
+        cmocka_unit_test(what_was_never_retained_is_not_cleared),
         cmocka_unit_test(crash_while_clearing_forgets_nothing),
         cmocka_unit_test(topics_of_others_are_never_touched),
         cmocka_unit_test(nonsense_is_survived),
