@@ -127,11 +127,21 @@ static void handle(void *userdata, const struct event *event)
     execute_all(app, now);
 }
 
+/* ... of BlueZ: by far the most, and so often enough to let the broker's answers wait for one */
+static void handle_bluez(void *userdata, const struct event *event)
+{
+    struct app *app = userdata;
+
+    handle(app, event);
+    mqtt_client_collect(app->client);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct app *app = userdata;
     struct event event = {.type = EVENT_TIMER};
 
+    mqtt_client_collect(app->client);
     app->is_armed = false; /* a one-shot has fired: whatever comes next must be armed anew */
     handle(app, &event);
     return 0;
@@ -266,7 +276,7 @@ static int start_parts(struct app *app, const struct app_options *options)
     _cleanup_(freep) char *will = gateway_will_topic(options->settings);
     struct gateway_options gateway = {
         .settings = options->settings, .seed = random_seed(), .version = options->version};
-    struct bluez_options bluez = {.event = app->event, .emit = handle, .userdata = app};
+    struct bluez_options bluez = {.event = app->event, .emit = handle_bluez, .userdata = app};
     struct mqtt_client_options client = {.event = app->event,
                                          .settings = &options->settings->mqtt,
                                          .will_topic = will,

@@ -71,6 +71,7 @@ struct action {
         } pair;
         struct {
             uint64_t token; /* comes back in EVENT_PUBLISHED; 0: no answer wanted */
+            bool patient;   /* ... a good one when somebody is awake anyway */
             const char *topic;
             const void *payload;
             size_t length;

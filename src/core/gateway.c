@@ -136,6 +136,7 @@ void gateway_pump(struct gateway *gateway)
         struct action *action = actions_add(gateway->actions, ACTION_PUBLISH);
 
         action->publish.token = message.token;
+        action->publish.patient = message.patient && !gateway->stopping;
         action->publish.topic = message.topic;
         action->publish.payload = message.payload;
         action->publish.length = message.length;

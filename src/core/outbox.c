@@ -387,6 +387,7 @@ bool outbox_next(struct outbox *outbox, struct outbox_message *ret_message)
         .expiry_s = message->expiry_s,
         .correlation = message->has_correlation ? message->data + message->length : NULL,
         .correlation_length = message->correlation_length,
+        .patient = !message->status && !outbox->n_suspects,
     };
     return true;
 }
@@ -402,7 +403,7 @@ static void retire(struct outbox *outbox, struct message *message)
         outbox->used_qos0--;
     outbox->n_in_flight--;
     topic->n_in_flight--;
-    topic->cuts = 0;
+    outbox_topic_clear(outbox, topic);
     if (!outbox->n_in_flight)
         outbox->probing = false;
     if (!message->refused && message->qos)

@@ -52,6 +52,9 @@ struct outbox_message {
     uint32_t expiry_s;       /* MQTT 5 message expiry; 0: none */
     const void *correlation; /* MQTT 5 correlation data or NULL */
     size_t correlation_length;
+    /* Nothing but room in the window depends on its outbox_done(), which may come late as long as
+     * not half of the window waits for it. */
+    bool patient;
 };
 
 struct outbox_put {

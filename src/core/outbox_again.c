@@ -19,7 +19,8 @@ void outbox_judge_cut(struct outbox *outbox)
             continue;
         n_open++;
         open = message;
-        topic->cuts += topic->last_cut != outbox->n_cuts;
+        outbox->n_suspects += topic->cuts == 0;
+        topic->cuts += topic->last_cut != outbox->n_cuts || topic->cuts == 0;
         topic->last_cut = outbox->n_cuts;
     }
     if (n_open != 1)
@@ -32,7 +33,7 @@ void outbox_judge_cut(struct outbox *outbox)
     if (topic->cuts < (is_long ? OUTBOX_CUTS_MAX_LONG : OUTBOX_CUTS_MAX))
         return;
     outbox->cut.given_up = true;
-    topic->cuts = 0;
+    outbox_topic_clear(outbox, topic);
     topic->cut_size = MAX_OF(outbox_message_size(open), (size_t)1);
 }
 

@@ -123,9 +123,16 @@ void outbox_topic_rest(struct outbox *outbox, struct topic *topic)
         struct topic *oldest = outbox->idle;
         DL_DELETE(outbox->idle, oldest);
         outbox->n_idle--;
+        outbox_topic_clear(outbox, oldest);
         HASH_DEL(outbox->topics, oldest);
         free(oldest);
     }
+}
+
+void outbox_topic_clear(struct outbox *outbox, struct topic *topic)
+{
+    outbox->n_suspects -= topic->cuts > 0;
+    topic->cuts = 0;
 }
 
 /* ---- messages ---- */

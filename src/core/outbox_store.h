@@ -67,6 +67,7 @@ struct outbox {
     struct outbox_cut cut;
     uint64_t n_cuts;     /* connections that ended */
     size_t longest_done; /* that the broker took */
+    size_t n_suspects;   /* topics with cuts */
     bool probing;        /* what is in flight goes alone: connections ended on it */
     unsigned window, window_qos0, used, used_qos0;
     bool open, hold_values;
@@ -96,5 +97,7 @@ void outbox_count_queued(struct outbox *outbox, struct message *message);
 /* a new value, last in its queue */
 void outbox_append_value(struct outbox *outbox, struct message *message);
 size_t outbox_message_size(const struct message *message); /* without its topic */
+/* nothing speaks against it any more */
+void outbox_topic_clear(struct outbox *outbox, struct topic *topic);
 /* Judges what was in flight when the connection ended; before it is queued again. */
 void outbox_judge_cut(struct outbox *outbox);

@@ -409,7 +409,24 @@ static int on_inbox(struct sd_event_source *source, int fd, uint32_t revents, vo
     return 0;
 }
 
+void mqtt_client_collect(struct mqtt_client *client)
+{
+    struct inbox_item *item;
+
+    for (unsigned n = 0; n < ITEMS_PER_TURN && (item = inbox_take_patient(client->inbox)); n++)
+        take_note(client, (struct connection_note *)item);
+}
+
 /* ---- actions ---- */
+
+/* Half a window of good answers may wait for somebody to come by: what is behind a full window
+ * then goes on well before it has run dry. */
+static unsigned patience(const struct mqtt_client *client, const struct action *action)
+{
+    if (!action->publish.patient)
+        return 0;
+    return action->publish.qos ? client->limits.window / 2 : MQTT_WINDOW_QOS0 / 4;
+}
 
 /* Refused here, answered like a refusal of the broker's. `r`: what the request itself came to. */
 static void refuse(struct mqtt_client *client, int r, uint64_t token, const char *filter, int code)
@@ -436,7 +453,7 @@ static void publish(struct mqtt_client *client, const struct action *asked)
         r = 1;
         code = MQTT_PACKET_TOO_LARGE;
     } else {
-        r = connection_publish(client->connection, &action, &code);
+        r = connection_publish(client->connection, &action, patience(client, asked), &code);
     }
     if (r != 0)
         refuse(client, r, action.publish.token, NULL, code);

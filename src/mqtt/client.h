@@ -33,6 +33,9 @@ int mqtt_client_start(struct mqtt_client *client);
  * dropped: the core asks again after EVENT_BROKER_UP. ACTION_RECONNECT says DISCONNECT behind them,
  * then EVENT_BROKER_DOWN, and connects at once. */
 void mqtt_client_execute(struct mqtt_client *client, const struct action *action);
+/* Takes the answers that the loop was not woken for (ACTION_PUBLISH's `patient`); from the loop,
+ * when it is awake anyway, and not from inside emit of this client's. */
+void mqtt_client_collect(struct mqtt_client *client);
 /* Sends DISCONNECT, which suppresses the will, and calls `done` when it is out or after
  * `timeout_ms`. */
 void mqtt_client_stop(struct mqtt_client *client, uint64_t timeout_ms, void (*done)(void *userdata),

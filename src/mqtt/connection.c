@@ -210,6 +210,7 @@ static void on_refusal(void *context, MQTTAsync_failureData *data)
     struct connection_answer *answer = context;
 
     answer->none = data->code < 0;
+    answer->note.item.patience = 0;
     answer_put(answer, false, data->code);
 }
 
@@ -217,6 +218,7 @@ static void on_refusal5(void *context, MQTTAsync_failureData5 *data)
 {
     struct connection_answer *answer = context;
 
+    answer->note.item.patience = 0;
     answer->none = (int)data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR || data->code < 0;
     answer_put(answer, false, (int)data->reasonCode);
 }
@@ -444,7 +446,8 @@ static int request_result(int rc, struct connection_answer *answer, int *ret_cod
     return CONNECTION_E_LIBRARY;
 }
 
-int connection_publish(struct connection *connection, const struct action *action, int *ret_code)
+int connection_publish(struct connection *connection, const struct action *action,
+                       unsigned patience, int *ret_code)
 {
     struct connection_answer *answer = NULL;
     const void *payload = action->publish.length > 0 ? action->publish.payload : "";
@@ -454,6 +457,7 @@ int connection_publish(struct connection *connection, const struct action *actio
         if (!answer)
             return -ENOMEM;
         answer->token = action->publish.token;
+        answer->note.item.patience = patience;
     }
     MQTTAsync_responseOptions response = response_options(connection, answer);
     if (connection->v5)

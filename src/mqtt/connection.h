@@ -92,9 +92,11 @@ int connection_new(const struct connection_options *options, struct connection *
 struct connection *connection_free(struct connection *connection);
 
 /* After UP. 0: sent or dropped with the connection; the answer, if wanted, comes as an item. Topic
- * and filter must be valid. -ENOMEM; or a positive CONNECTION_E_LIBRARY. */
+ * and filter must be valid. `patience` is that of a good answer (inbox.h); a refusal has none.
+ * -ENOMEM; or a positive CONNECTION_E_LIBRARY. */
 MUST_CHECK
-int connection_publish(struct connection *connection, const struct action *action, int *ret_code);
+int connection_publish(struct connection *connection, const struct action *action,
+                       unsigned patience, int *ret_code);
 MUST_CHECK
 int connection_subscribe(struct connection *connection, const char *filter, uint8_t qos,
                          int *ret_code);

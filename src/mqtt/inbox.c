@@ -17,6 +17,7 @@ struct inbox {
     pthread_mutex_t mutex; /* guards everything below */
     bool awake;
     struct inbox_item *first, **last;
+    unsigned waiting;       /* items; read without the mutex, too */
     size_t messages, bytes; /* of messages not yet freed */
     uint64_t dropped;
 };
@@ -59,7 +60,9 @@ static void append_locked(struct inbox *inbox, struct inbox_item *item)
     item->next = NULL;
     *inbox->last = item;
     inbox->last = &item->next;
-    wake_locked(inbox);
+    __atomic_store_n(&inbox->waiting, inbox->waiting + 1, __ATOMIC_RELAXED);
+    if (inbox->waiting >= item->patience)
+        wake_locked(inbox);
 }
 
 void inbox_put(struct inbox *inbox, struct inbox_item *item)
@@ -166,18 +169,32 @@ void inbox_wake(struct inbox *inbox)
     pthread_mutex_unlock(&inbox->mutex);
 }
 
-struct inbox_item *inbox_take(struct inbox *inbox)
+static struct inbox_item *take(struct inbox *inbox, bool patient)
 {
     pthread_mutex_lock(&inbox->mutex);
     struct inbox_item *item = inbox->first;
+    if (item && patient && !item->patience)
+        item = NULL;
     if (item) {
         inbox->first = item->next;
         if (!inbox->first)
             inbox->last = &inbox->first;
         item->next = NULL;
+        __atomic_store_n(&inbox->waiting, inbox->waiting - 1, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&inbox->mutex);
     return item;
+}
+
+struct inbox_item *inbox_take(struct inbox *inbox)
+{
+    return take(inbox, false);
+}
+
+struct inbox_item *inbox_take_patient(struct inbox *inbox)
+{
+    /* what is missed now is found next time */
+    return __atomic_load_n(&inbox->waiting, __ATOMIC_RELAXED) ? take(inbox, true) : NULL;
 }
 
 static void message_free_locked(struct inbox *inbox, struct inbox_message *message)
@@ -204,6 +221,7 @@ static void remove_locked(struct inbox *inbox, bool all, uint32_t epoch)
             continue;
         }
         *link = item->next;
+        __atomic_store_n(&inbox->waiting, inbox->waiting - 1, __ATOMIC_RELAXED);
         if (item->type == INBOX_MESSAGE)
             message_free_locked(inbox, (struct inbox_message *)item);
     }

@@ -23,7 +23,8 @@ enum inbox_type {
 struct inbox_item {
     struct inbox_item *next; /* the inbox's */
     enum inbox_type type;
-    uint32_t epoch; /* of the connection that it comes from */
+    uint32_t epoch;    /* of the connection that it comes from */
+    unsigned patience; /* wakes the loop only when so many items wait; 0: at once */
 };
 
 struct inbox_message {
@@ -64,6 +65,8 @@ void inbox_count_dropped(struct inbox *inbox);
 /* From the loop. */
 void inbox_clear_wakeup(struct inbox *inbox); /* before taking */
 void inbox_wake(struct inbox *inbox);         /* something was left for the next turn */
+/* The oldest item, if it may wait: what need not be woken for is taken in passing. Or NULL. */
+struct inbox_item *inbox_take_patient(struct inbox *inbox);
 /* The oldest item or NULL. A message is to be freed, other items belong to their owner again. */
 struct inbox_item *inbox_take(struct inbox *inbox);
 void inbox_message_free(struct inbox *inbox, struct inbox_message *message);

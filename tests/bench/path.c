@@ -74,6 +74,14 @@ static void handle(void *userdata, const struct event *event)
     check(sd_event_source_set_enabled(path->timer, SD_EVENT_ONESHOT), "timer");
 }
 
+static void handle_bluez(void *userdata, const struct event *event)
+{
+    struct path *path = userdata;
+
+    handle(path, event);
+    mqtt_client_collect(path->client);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct path *path = userdata;
@@ -122,7 +130,7 @@ static void start(struct path *path, struct settings *settings)
 {
     struct gateway_options gateway = {.settings = settings, .seed = 1, .version = "bench"};
     struct bluez_options bluez = {
-        .event = path->loop, .bus = path->bus, .emit = handle, .userdata = path};
+        .event = path->loop, .bus = path->bus, .emit = handle_bluez, .userdata = path};
     struct mqtt_client_options client = {
         .event = path->loop, .settings = &settings->mqtt, .emit = handle, .userdata = path};
 

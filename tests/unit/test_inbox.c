@@ -270,6 +270,46 @@ static void several_threads_lose_nothing(void **state)
     assert_null(inbox_take(inbox));
 }
 
+static void the_patient_wait_until_there_are_enough_or_somebody_comes_by(void **state)
+{
+    struct inbox *inbox = *state;
+    struct inbox_item patient[4], hasty = {.type = INBOX_OTHER};
+
+    for (unsigned i = 0; i < 4; i++)
+        patient[i] = (struct inbox_item){.type = INBOX_OTHER, .patience = 3};
+    inbox_put(inbox, &patient[0]);
+    inbox_put(inbox, &patient[1]);
+    assert_false(is_readable(inbox));
+    assert_ptr_equal(inbox_take_patient(inbox), &patient[0]);
+    inbox_put(inbox, &patient[2]);
+    assert_false(is_readable(inbox));
+    inbox_put(inbox, &patient[3]);
+    assert_true(is_readable(inbox));
+    inbox_put(inbox, &hasty);
+    for (unsigned i = 1; i < 4; i++)
+        assert_ptr_equal(inbox_take_patient(inbox), &patient[i]);
+    assert_null(inbox_take_patient(inbox)); /* that one has woken the loop, and has its turn then */
+    assert_ptr_equal(inbox_take(inbox), &hasty);
+    inbox_clear_wakeup(inbox);
+
+    inbox_put(inbox, &patient[0]);
+    assert_false(is_readable(inbox));
+    inbox_put(inbox, &hasty);
+    assert_true(is_readable(inbox));
+    assert_ptr_equal(inbox_take(inbox), &patient[0]); /* the order stays */
+    assert_ptr_equal(inbox_take(inbox), &hasty);
+    inbox_clear_wakeup(inbox);
+
+    patient[0].epoch = 7; /* those of a dead connection do not count */
+    inbox_put(inbox, &patient[0]);
+    inbox_purge(inbox, 7);
+    inbox_put(inbox, &patient[1]);
+    inbox_put(inbox, &patient[2]);
+    assert_false(is_readable(inbox));
+    assert_ptr_equal(inbox_take(inbox), &patient[1]);
+    assert_ptr_equal(inbox_take(inbox), &patient[2]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +323,7 @@ int main(void)
         TEST(the_bytes_are_bounded_with_topic_and_all),
         TEST(an_acknowledgement_finds_room_in_a_full_inbox),
         TEST(what_a_dead_connection_left_is_taken_out),
+        TEST(the_patient_wait_until_there_are_enough_or_somebody_comes_by),
         TEST(several_threads_lose_nothing),
     };
 

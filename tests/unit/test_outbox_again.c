@@ -330,6 +330,30 @@ static void many_in_flight_when_a_broker_dies_are_sent_again_one_by_one_and_none
     expect_none();
 }
 
+static bool next_is_patient(void)
+{
+    struct outbox_message message;
+
+    assert_true(outbox_next(outbox, &message));
+    assert_true(outbox_done(outbox, message.token));
+    return message.patient;
+}
+
+/* What goes alone, or goes to end the greeting, must be known to be over. */
+static void only_values_that_nobody_suspects_may_be_answered_late(void **state)
+{
+    put_value("a", "1");
+    assert_true(next_is_patient());
+    assert_int_equal(put("s", "1", true, true), 0);
+    assert_false(next_is_patient());
+    put_value("a", "2");
+    expect("a", "2");
+    reconnect();
+    put_value("b", "1");
+    assert_false(next_is_patient()); /* "a", on which a connection ended */
+    assert_true(next_is_patient());
+}
+
 static void a_refusal_is_told_once_per_topic_until_forgiven(void **state)
 {
     struct outbox_refusal refusal;
@@ -366,6 +390,7 @@ int main(void)
         TEST(an_end_that_has_another_reason_is_no_evidence),
         TEST(an_acknowledgement_in_between_clears_the_suspicion),
         TEST(many_in_flight_when_a_broker_dies_are_sent_again_one_by_one_and_none_is_given_up),
+        TEST(only_values_that_nobody_suspects_may_be_answered_late),
         TEST(a_refusal_is_told_once_per_topic_until_forgiven),
     };
 
