@@ -145,6 +145,16 @@ static void check_reconnect(struct reader *reader, const struct yaml_node *node,
         reader_error(reader, reconnect, "'reconnect': min is greater than max (by default 60s)");
 }
 
+static void check_passkey(struct reader *reader, const struct yaml_node *node,
+                          const struct device_settings *device)
+{
+    uint32_t passkey;
+
+    if (device->passkey && bt_passkey_parse(device->passkey, strlen(device->passkey), &passkey) < 0)
+        reader_error(reader, yaml_node_get(node, "passkey"), "'passkey' must be one to %d digits",
+                     BT_PASSKEY_DIGITS);
+}
+
 /* ---- connection ---- */
 
 /* The names are looked up when the characteristics are known: resolve_until(). */
@@ -229,6 +239,7 @@ void read_device(struct reader *reader, const struct yaml_node *name, const stru
     if (node->kind != YAML_KIND_MAPPING && !yaml_node_is_null(node))
         return;
     check_reconnect(reader, node, device);
+    check_passkey(reader, node, device);
     if (!reader->partial)
         check_match(reader, name, node, &device->match);
     size_t n_errors = reader->n_errors;

@@ -305,17 +305,40 @@ static int directory_of(const char *path, char **ret_directory)
     return *ret_directory ? 0 : -ENOMEM;
 }
 
-/* The hash is published: a password in the file must not be guessed from it. */
-static uint64_t hash_without_secrets(const struct yaml_doc *doc)
+/* those that stand in the entries of a mapping, to the list */
+static size_t passkeys_of(const struct yaml_node *entries, const struct yaml_node **secrets)
 {
-    const struct yaml_node *mqtt = yaml_node_get(yaml_doc_root(doc), "mqtt");
-    const struct yaml_node *secrets[2] = {NULL, NULL};
+    size_t n = 0;
 
+    for (size_t i = 0; entries && i < entries->n_items; i++)
+        if (entries->items[i]->kind == YAML_KIND_MAPPING &&
+            yaml_node_get(entries->items[i], "passkey"))
+            secrets[n++] = yaml_node_get(entries->items[i], "passkey");
+    return n;
+}
+
+/* The hash is published: a secret in the file must not be guessed from it. -ENOMEM */
+static int hash_without_secrets(const struct yaml_doc *doc, uint64_t *ret_hash)
+{
+    const struct yaml_node *root = yaml_doc_root(doc), *mqtt = yaml_node_get(root, "mqtt");
+    const struct yaml_node *devices = entries_of(root, "devices");
+    const struct yaml_node *profiles = entries_of(root, "profiles");
+    const struct yaml_node **secrets =
+        calloc(2 + (devices ? devices->n_items : 0) + (profiles ? profiles->n_items : 0),
+               sizeof(const struct yaml_node *));
+    size_t n = 2;
+
+    if (!secrets)
+        return -ENOMEM;
     if (mqtt) {
         secrets[0] = yaml_node_get(mqtt, "password");
         secrets[1] = yaml_node_get(mqtt, "username");
     }
-    return yaml_doc_hash(doc, secrets, ARRAY_SIZE(secrets));
+    n += passkeys_of(devices, secrets + n);
+    n += passkeys_of(profiles, secrets + n);
+    *ret_hash = yaml_doc_hash(doc, secrets, n);
+    free(secrets);
+    return 0;
 }
 
 int config_load(const char *path, const struct config_options *options, struct diags *diags,
@@ -337,7 +360,11 @@ int config_load(const char *path, const struct config_options *options, struct d
         return -ENOMEM;
     if (diags->n_errors)
         return CONFIG_E_INVALID;
-    snprintf(settings->hash, sizeof(settings->hash), "%016" PRIx64, hash_without_secrets(doc));
+    uint64_t hash;
+    r = hash_without_secrets(doc, &hash);
+    if (r < 0)
+        return r;
+    snprintf(settings->hash, sizeof(settings->hash), "%016" PRIx64, hash);
     *ret_settings = TAKE_PTR(settings);
     return 0;
 }

@@ -260,7 +260,8 @@ static bool check_tag(struct reader *reader, const struct key *key, const struct
 {
     if (!node->tag)
         return true;
-    reader_error(reader, node, "'%s' takes no '%s'; only mqtt.username and mqtt.password do",
+    reader_error(reader, node,
+                 "'%s' takes no '%s'; only mqtt.username, mqtt.password and a device's passkey do",
                  key->name, node->tag);
     return false;
 }

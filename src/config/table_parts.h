@@ -34,7 +34,7 @@ extern const struct key config_poll_keys[N_POLL_KEYS];
 extern const struct key config_keep_alive_keys[N_KEEP_ALIVE_KEYS];
 extern const struct key config_command_keys[N_COMMAND_KEYS];
 /* what stands in an entry of `devices` or `profiles` */
-#define N_DEVICE_KEYS 26
+#define N_DEVICE_KEYS 27
 extern const struct key config_device_keys[N_DEVICE_KEYS];
 /* what stands in `frame`, and in `when` of a message */
 #define N_FRAME_KEYS 7

@@ -47,6 +47,21 @@ bool bt_address_is_resolvable(const struct bt_address *address, enum bt_address_
     return type == BT_ADDRESS_RANDOM && (address->b[0] & 0xc0) == 0x40;
 }
 
+int bt_passkey_parse(const char *text, size_t length, uint32_t *ret_passkey)
+{
+    uint32_t passkey = 0;
+
+    if (!length || length > BT_PASSKEY_DIGITS)
+        return -EINVAL;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -EINVAL;
+        passkey = passkey * 10 + (uint32_t)(text[i] - '0');
+    }
+    *ret_passkey = passkey;
+    return 0;
+}
+
 int bt_uuid_parse(const char *text, struct bt_uuid *ret_uuid)
 {
     struct bt_uuid uuid;

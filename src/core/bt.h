@@ -27,6 +27,12 @@ bool bt_address_is_private(const struct bt_address *address, enum bt_address_typ
  * (Core Specification Vol 6 Part B 1.3.2.2) */
 bool bt_address_is_resolvable(const struct bt_address *address, enum bt_address_type type);
 
+#define BT_PASSKEY_DIGITS 6
+/* What a peer shows for pairing (Core Specification Vol 3 Part H 2.3.5.3), with or without the
+ * zeros that stand first; -EINVAL */
+MUST_CHECK
+int bt_passkey_parse(const char *text, size_t length, uint32_t *ret_passkey);
+
 struct bt_uuid {
     uint8_t b[16]; /* big endian, as written */
 };

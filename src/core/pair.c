@@ -117,6 +117,7 @@ static bool somebody_is_paired(const struct gateway *gateway)
 void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command)
 {
     struct gateway *gateway = peer->gateway;
+    const char *own = peer->settings->passkey;
 
     if (hold_is_disabled(peer)) {
         command_answer_error(gateway, command, "disabled", 0, "%s", peer->why);
@@ -134,8 +135,11 @@ void pair_request(struct peer *peer, const uint32_t *passkey, struct command *co
     if (!errand)
         return;
     errand->wants_link = true;
-    errand->has_passkey = passkey != NULL;
-    errand->passkey = passkey ? *passkey : 0;
+    errand->has_passkey = passkey || own;
+    if (passkey)
+        errand->passkey = *passkey;
+    else if (own && bt_passkey_parse(own, strlen(own), &errand->passkey) < 0)
+        errand->has_passkey = false; /* cannot be: it was checked when the file was read */
     if (peer->link_up && peer->state != PEER_STATE_DISCONNECTING)
         pair_begin(peer);
     else

@@ -17,7 +17,6 @@
 #define REQUEST_MAX_DEPTH   16    /* of brackets, those of `value` included */
 #define REQUEST_MAX_NUMBERS 300   /* more than a value may have */
 #define REQUEST_MAX_ID      64    /* bytes of the id, as its text is meant */
-#define PASSKEY_DIGITS      6
 #define SHORTEST_MS         1
 #define LONGEST_TIMEOUT_MS  (60 * 60 * 1000ULL)
 #define LONGEST_QUEUE_MS    (24 * 60 * 60 * 1000ULL)
@@ -244,27 +243,17 @@ static bool take_span(struct parsing *parsing, const char *name, struct json_spa
            refuse(parsing, "bad_request", "'%s' must be written without escapes", name);
 }
 
-/* six digits on a display (Core Specification Vol 3 Part H 2.3.5.3), with or without those zeros
- * that stand first */
 static bool take_passkey(struct parsing *parsing, const json_t *item)
 {
+    struct request *request = &parsing->request;
     const char *text = json_string_value(item);
     struct json_span digits = {text, text ? strlen(text) : 0};
-    uint32_t value = 0;
 
     if (json_is_integer(item))
         digits = *number_of(parsing, item);
-    for (size_t i = 0; i < digits.length && digits.length <= PASSKEY_DIGITS; i++) {
-        if (digits.data[i] < '0' || digits.data[i] > '9')
-            digits.length = 0;
-        else
-            value = value * 10 + (uint32_t)(digits.data[i] - '0');
-    }
-    if (!digits.length || digits.length > PASSKEY_DIGITS)
-        return refuse(parsing, "bad_request", "'passkey' has one to %d digits", PASSKEY_DIGITS);
-    parsing->request.has_passkey = true;
-    parsing->request.passkey = value;
-    return true;
+    request->has_passkey = bt_passkey_parse(digits.data, digits.length, &request->passkey) == 0;
+    return request->has_passkey ||
+           refuse(parsing, "bad_request", "'passkey' has one to %d digits", BT_PASSKEY_DIGITS);
 }
 
 static bool take_key(struct parsing *parsing, enum request_key key, const json_t *item)

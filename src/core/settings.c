@@ -73,6 +73,14 @@ size_t device_settings_find_characteristic(const struct device_settings *device,
     return SIZE_MAX;
 }
 
+/* a secret does not stay behind in freed memory */
+static void secret_free(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 void device_settings_done(struct device_settings *device)
 {
     free(device->id);
@@ -81,6 +89,7 @@ void device_settings_done(struct device_settings *device)
     free(device->manufacturer);
     free(device->model);
     free(device->gateway);
+    secret_free(device->passkey);
     match_settings_done(&device->match);
     if (device->adapter)
         adapter_selector_done(device->adapter);
@@ -96,14 +105,6 @@ void device_settings_done(struct device_settings *device)
         command_settings_done(&device->commands[i]);
     free(device->commands);
     *device = (struct device_settings){0};
-}
-
-/* a secret does not stay behind in freed memory */
-static void secret_free(char *secret)
-{
-    if (secret)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
 }
 
 static void mqtt_settings_done(struct mqtt_settings *mqtt)

@@ -260,6 +260,7 @@ struct device_settings {
     uint64_t reconnect_min_ms, reconnect_max_ms;
     uint64_t silence_ms;
     uint64_t availability_timeout_ms; /* 0: by the connection mode */
+    char *passkey;                    /* digits; to pair it with; NULL: without one */
     uint64_t queue_timeout_ms;        /* a command waits so long for the link */
     struct characteristic_settings *characteristics;
     size_t n_characteristics;

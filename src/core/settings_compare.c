@@ -89,7 +89,8 @@ static bool link_serves(const struct device_settings *old, const struct device_s
 enum device_change device_settings_compare(const struct device_settings *old,
                                            const struct device_settings *device)
 {
-    if (old->hash && old->hash == device->hash)
+    /* a passkey may stand in another file */
+    if (old->hash && old->hash == device->hash && texts_equal(old->passkey, device->passkey))
         return DEVICE_CHANGE_NONE;
     if (old->enabled != device->enabled || old->bind != device->bind ||
         old->multiple != device->multiple || !texts_equal(old->gateway, device->gateway) ||

@@ -886,7 +886,7 @@ void forget_request(struct peer *peer, bool unpair, struct command *command_take
 /* inspect.c: the request `inspect` */
 void inspect_request(struct peer *peer, bool values, struct command *command_take);
 
-/* pair.c: the request `pair`; `passkey` NULL: without one */
+/* pair.c: the request `pair`; `passkey` NULL: as the file says */
 void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command_take);
 void peer_pair_result(struct peer *peer, const struct event *event);
 

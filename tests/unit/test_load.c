@@ -464,6 +464,43 @@ static void the_hash_tells_versions_apart_and_nothing_of_the_password(void **sta
         done(&l[i]);
 }
 
+static void the_hash_says_nothing_of_a_passkey(void **state)
+{
+    static const char format[] = "mqtt: { url: mqtt://h }\ngateway: { id: g }\n"
+                                 "profiles: { p: { passkey: \"%s\" } }\n"
+                                 "devices: { d: { profile: p, match: { name: D } },\n"
+                                 "  e: { passkey: \"%s\", match: { name: E } } }\n";
+    struct loaded l[2];
+    char text[400];
+
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(text, sizeof(text), format, i ? "1" : "2", i ? "3" : "4");
+        l[i] = load_good(text);
+    }
+    assert_string_equal(l[0].settings->devices[0].passkey, "2");
+    assert_string_equal(l[0].settings->devices[1].passkey, "4");
+    assert_string_equal(l[0].settings->hash, l[1].settings->hash);
+    /* but it is another device to a reload */
+    assert_true(l[0].settings->devices[0].hash != l[1].settings->devices[0].hash);
+    for (size_t i = 0; i < 2; i++)
+        done(&l[i]);
+}
+
+static void a_passkey_comes_from_elsewhere_too(void **state)
+{
+    static const char text[] = "mqtt: { url: mqtt://h }\ngateway: { id: g }\n"
+                               "devices: { d: { passkey: !env GATT2MQTT_TEST_PASSKEY,\n"
+                               "  match: { name: D } } }\n";
+
+    assert_int_equal(setenv("GATT2MQTT_TEST_PASSKEY", "004711", 1), 0);
+    struct loaded l = load_good(text);
+    assert_string_equal(l.settings->devices[0].passkey, "004711");
+    done(&l);
+    assert_int_equal(setenv("GATT2MQTT_TEST_PASSKEY", "47x", 1), 0);
+    assert_says(text, "'passkey' must be one to 6 digits");
+    assert_int_equal(unsetenv("GATT2MQTT_TEST_PASSKEY"), 0);
+}
+
 static void a_useless_host_name_is_no_gateway_id(void **state)
 {
     static const char *const names[] = {"localhost", "localhost.localdomain", "pi garage", ""};
@@ -632,13 +669,15 @@ static void no_message_shows_a_secret(void **state)
         "mqtt: {url: mqtt://b, protocol: 3.1.1, password: hunter2}\n",
         "mqtt: {url: mqtt://b, password: [hunter2]}\n",
         "mqtt: {url: mqtt://b, password: \"hunter2\\n\"}\n",
+        "mqtt: {url: mqtt://b}\ndevices: {d: {match: {name: D}, passkey: hunter2}}\n",
+        "mqtt: {url: mqtt://b}\ndevices: {d: {match: {name: D}, passkey: hunter}}\n",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         struct loaded l = load(texts[i]);
         char *said = messages(&l);
         assert_int_equal(l.r, CONFIG_E_INVALID);
-        assert_null(strstr(said, "hunter2"));
+        assert_null(strstr(said, "hunter"));
         free(said);
         done(&l);
     }
@@ -881,6 +920,8 @@ int main(void)
         cmocka_unit_test(a_devices_own_keys_win_over_its_profiles_deep),
         cmocka_unit_test(words_and_addresses_need_no_quotes),
         cmocka_unit_test(the_hash_tells_versions_apart_and_nothing_of_the_password),
+        cmocka_unit_test(the_hash_says_nothing_of_a_passkey),
+        cmocka_unit_test(a_passkey_comes_from_elsewhere_too),
         cmocka_unit_test(a_useless_host_name_is_no_gateway_id),
         cmocka_unit_test(a_password_file_loses_one_line_break_and_nothing_else),
         cmocka_unit_test(a_password_file_that_is_unsafe_or_unfit_is_refused),

@@ -277,6 +277,24 @@ static void passkeys_have_six_digits_at_most(void **state)
     world_free(world);
 }
 
+static void the_files_passkey_is_used_unless_the_request_has_one(void **state)
+{
+    struct world *world = begin(CONNECTION_MODE_PERSISTENT);
+
+    world->settings.devices[0].passkey = strdup("004711");
+    world_online(world, 0);
+    ask(world, "");
+    const struct action pair = *world_expect(world, ACTION_PAIR);
+    assert_true(pair.pair.has_passkey);
+    assert_int_equal(pair.pair.passkey, 4711);
+    paired(world, &pair, BT_STATUS_AUTH_FAILED);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_clear(world);
+    ask(world, ",\"passkey\":1");
+    assert_int_equal(world_expect(world, ACTION_PAIR)->pair.passkey, 1);
+    world_free(world);
+}
+
 static void the_bond_tells_who_is_behind_a_private_address(void **state)
 {
     struct world *world = world_new(1);
@@ -335,6 +353,7 @@ int main(void)
         cmocka_unit_test(what_ends_it_answers_it),
         cmocka_unit_test(a_peer_that_is_away_is_waited_for),
         cmocka_unit_test(passkeys_have_six_digits_at_most),
+        cmocka_unit_test(the_files_passkey_is_used_unless_the_request_has_one),
         cmocka_unit_test(the_bond_tells_who_is_behind_a_private_address),
         cmocka_unit_test(what_needs_a_bond_says_how_to_get_it),
     };

@@ -86,6 +86,7 @@ static void each_change_is_as_hard_as_it_has_to_be(void **state)
         {"linger: 5s", "linger: 6s", DEVICE_CHANGE_CONTENT},
         {"name: Zero", "queue_timeout: 3s", DEVICE_CHANGE_CONTENT},
         {"name: Zero", "silence: 3m", DEVICE_CHANGE_CONTENT},
+        {"name: Zero", "passkey: \"123456\"", DEVICE_CHANGE_CONTENT},
         {"00:00:00:00:00\"", "00:00:00:00:01\"", DEVICE_CHANGE_LINK},
         {"00:00:00:00:00\"", "00:00:00:00:00\", address_type: random", DEVICE_CHANGE_LINK},
         {"address: \"C0:00:00:00:00:00\"", "name: Lamp", DEVICE_CHANGE_LINK},
