@@ -167,8 +167,8 @@ void read_value_keys(struct reader *reader, const struct yaml_node *name,
 
 void check_characteristic_id(struct reader *reader, const struct yaml_node *name, const char *what)
 {
-    static const char *const reserved[] = {"status", "command", "set",           "get",
-                                           "result", "event",   "advertisement", NULL};
+    static const char *const reserved[] = {"status", "command",       "set",    "get", "result",
+                                           "event",  "advertisement", "entity", NULL};
 
     check_id(reader, name, what, reserved);
 }

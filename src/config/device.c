@@ -248,9 +248,13 @@ void read_device(struct reader *reader, const struct yaml_node *name, const stru
         read_characteristics(reader, characteristics, device);
     if (!reader->partial && reader->n_errors == n_errors) {
         uint64_t used = read_sequences(reader, node, device);
+        if (reader->n_errors == n_errors)
+            read_entities(reader, node, device);
         if (has)
             check_purposes(reader, characteristics, device, used);
     }
+    if (reader->partial)
+        read_entities(reader, node, device);
     read_connection(reader, yaml_node_get(node, "connection"), device);
     if (!reader->partial && !(characteristics && characteristics->n_items))
         reader_warning(reader, name,

@@ -16,6 +16,12 @@ void check_purposes(struct reader *reader, const struct yaml_node *node,
  * been read well. Which of them the steps use: a bit each. */
 uint64_t read_sequences(struct reader *reader, const struct yaml_node *node,
                         struct device_settings *device);
+/* `entities` of the device's mapping, whose characteristics and commands have been read well; of a
+ * profile's, only what needs neither */
+void read_entities(struct reader *reader, const struct yaml_node *node,
+                   struct device_settings *device);
+/* a node as JSON, of at most SETTINGS_MAX_LITERAL bytes; NULL after a diagnostic */
+char *read_literal(struct reader *reader, const struct yaml_node *node);
 /* what the table cannot say about `frame` of the characteristic whose mapping is `node` */
 void read_frame(struct reader *reader, const struct yaml_node *node,
                 struct characteristic_settings *characteristic);

@@ -21,12 +21,17 @@ DECLARE_READER(read_match_data);
 DECLARE_READER(read_profile_name);
 DECLARE_READER(read_until);
 DECLARE_READER(read_sequence);
-DECLARE_READER(read_later); /* its part of the file reads it */
+DECLARE_READER(read_device_override); /* home_assistant: char * */
+DECLARE_READER(read_later);           /* its part of the file reads it */
 /* struct characteristic_settings */
 DECLARE_READER(read_has);
 DECLARE_READER(read_frame_mark);
 DECLARE_READER(read_frame_delimiter);
 DECLARE_READER(read_message_equals);
+/* struct entity_settings */
+DECLARE_READER(read_entity_name);
+/* home_assistant of a characteristic, a field or an entity: char * */
+DECLARE_READER(read_entity_override);
 /* struct field_spec */
 DECLARE_READER(read_field_type);
 DECLARE_READER(read_field_bit);

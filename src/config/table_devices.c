@@ -113,6 +113,12 @@ static const struct key publish_keys[] = {
          .type = KEY_SECTION,                                                                      \
          KEYS(publish_keys),                                                                       \
          .help = "which of its values become messages, and when"},                                 \
+        {.name = "home_assistant",                                                                 \
+         .type = KEY_OTHER,                                                                        \
+         .read = read_entity_override,                                                             \
+         AT(struct characteristic_settings, home_assistant),                                       \
+         .form = "a mapping of Home Assistant's own keys",                                         \
+         .help = "laid over the discovery of its entities; null removes a key"},                   \
     {                                                                                              \
         .name = "stale_after", .type = KEY_DURATION, .min = SECOND, .max = 365 * DAY,              \
         AT(struct characteristic_settings, stale_after_ms),                                        \
@@ -208,7 +214,38 @@ static const struct key characteristic_keys[] = {
      KEYS(message_keys),
      .help = "several kinds of messages, each with an id, fields and a topic of its own"},
     LATER("advertisement", "the value comes from advertisements"),
-    LATER("home_assistant", "merged into the entity's discovery"),
+};
+
+/* ---- composed entities; the roles of each platform are core's (entity_table.c) ---- */
+static const struct key entity_keys[] = {
+    {.name = "platform",
+     .type = KEY_OTHER,
+     .required = true,
+     .read = read_later,
+     .form = "light, cover, lock, climate, fan, ...",
+     .help = "light, cover, lock, climate, fan, valve, siren, humidifier, water_heater, switch, "
+             "button, number, select, text, sensor, binary_sensor or update"},
+    {.name = "name",
+     .type = KEY_OTHER,
+     .read = read_entity_name,
+     .form = "a text, or null",
+     .help = "shown to people (default: the id; null, and of `main`: the device's name alone)"},
+    {.name = "sensors",
+     .type = KEY_BOOL,
+     .fallback = "false",
+     AT(struct entity_settings, sensors),
+     .help = "its fields are sensors of their own, too"},
+    {.name = "home_assistant",
+     .type = KEY_OTHER,
+     .read = read_entity_override,
+     AT(struct entity_settings, home_assistant),
+     .form = "a mapping of Home Assistant's own keys",
+     .help = "laid over its discovery; null removes a key"},
+    {.name = "ROLE",
+     .type = KEY_OTHER,
+     .read = read_later,
+     .form = "CHARACTERISTIC.FIELD, {command: NAME} or {field, value}",
+     .help = "one of the platform's: state, brightness, position, open, lock, temperature, ..."},
 };
 
 /* ---- devices ---- */
@@ -472,6 +509,14 @@ const struct key config_device_keys[] = {
     LATER("max", "how many peers of a template"),
     LATER("forget_after", "a template's peer is forgotten after so long"),
     LATER("instances", "ids, names and areas of a template's peers"),
-    LATER("entities", "composed entities for Home Assistant"),
-    LATER("home_assistant", "merged into the device's discovery"),
+    {.name = "entities",
+     .type = KEY_ENTRIES,
+     KEYS(entity_keys),
+     .help = "entities of Home Assistant that are made of several fields and commands"},
+    {.name = "home_assistant",
+     .type = KEY_OTHER,
+     .read = read_device_override,
+     AT(struct device_settings, home_assistant),
+     .form = "a mapping of Home Assistant's own keys",
+     .help = "laid over what Home Assistant is told about the device itself; null removes a key"},
 };

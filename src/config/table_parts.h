@@ -42,5 +42,5 @@ extern const struct key config_frame_keys[N_FRAME_KEYS];
 #define N_WHEN_KEYS 2
 extern const struct key config_when_keys[N_WHEN_KEYS];
 /* what stands in an entry of `fields` */
-#define N_FIELD_KEYS 27
+#define N_FIELD_KEYS 28
 extern const struct key config_field_keys[N_FIELD_KEYS];

@@ -162,6 +162,7 @@ static void write_about(struct json_writer *w, const struct settings *settings,
     char text[BT_ADDRESS_TEXT_SIZE];
 
     json_write_key(w, "device");
+    size_t start = w->out->length;
     json_write_object_begin(w);
     write_identifier(w, "", device->id);
     if (address) {
@@ -183,6 +184,7 @@ static void write_about(struct json_writer *w, const struct settings *settings,
         discovery_key_string(w, "suggested_area", device->area);
     discovery_key_joined(w, "via_device", OBJECT_PREFIX GATEWAY_PREFIX, settings->gateway.id, NULL);
     json_write_object_end(w);
+    discovery_merge(w, start, device->home_assistant);
 }
 
 void discovery_write_device(struct strbuf *out, const struct settings *settings,

@@ -4,9 +4,11 @@
  */
 #include "core/discovery_part.h"
 
+#include "core/entity.h"
 #include "util/decimal.h"
 #include "util/err.h"
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -46,31 +48,16 @@ struct entity {
 
 /* ---- which fields are entities ---- */
 
-static bool is_number(const struct field_spec *field)
-{
-    switch (field->type) {
-    case FIELD_TYPE_UINT:
-    case FIELD_TYPE_INT:
-    case FIELD_TYPE_FLOAT32:
-    case FIELD_TYPE_FLOAT64:
-    case FIELD_TYPE_SFLOAT:
-    case FIELD_TYPE_MEDFLOAT32: return !field->n_enums;
-    case FIELD_TYPE_BOOL:
-    case FIELD_TYPE_STRING:
-    case FIELD_TYPE_BYTES:
-    case FIELD_TYPE_TIME:
-    case FIELD_TYPE_ARRAY: return false;
-    }
-    return false;
-}
-
 /* const and computed fields say nothing that one would watch */
-static bool is_entity(const struct schema *schema, size_t index)
+static bool is_entity(const struct device_settings *device,
+                      const struct characteristic_settings *characteristic, size_t index)
 {
+    const struct schema *schema = characteristic->schema;
     const struct field_spec *field = &schema->fields[index];
 
     return field->publish && !schema_is_alternative(schema, index) && !field->has_const &&
-           field->compute == FIELD_COMPUTE_NONE && field->type != FIELD_TYPE_ARRAY;
+           field->compute == FIELD_COMPUTE_NONE && field->type != FIELD_TYPE_ARRAY &&
+           !entity_uses_field(device, (size_t)(characteristic - device->characteristics), index);
 }
 
 static bool is_whole(const struct characteristic_settings *characteristic)
@@ -78,7 +65,8 @@ static bool is_whole(const struct characteristic_settings *characteristic)
     return !characteristic->schema || characteristic->payload == PAYLOAD_HEX;
 }
 
-static size_t count_entities(const struct characteristic_settings *characteristic)
+static size_t count_entities(const struct device_settings *device,
+                             const struct characteristic_settings *characteristic)
 {
     size_t n = 0;
 
@@ -88,37 +76,20 @@ static size_t count_entities(const struct characteristic_settings *characteristi
     if (is_whole(characteristic))
         return 1;
     for (size_t i = 0; i < characteristic->schema->n_fields; i++)
-        n += is_entity(characteristic->schema, i);
+        n += is_entity(device, characteristic, i);
     return characteristic->payload == PAYLOAD_VALUE ? MIN_OF(n, (size_t)1) : n;
 }
 
 /* the next field of that many at or behind *index; NULL for a whole */
-static const struct field_spec *next_field(const struct characteristic_settings *characteristic,
+static const struct field_spec *next_field(const struct device_settings *device,
+                                           const struct characteristic_settings *characteristic,
                                            size_t *index)
 {
     if (is_whole(characteristic))
         return NULL;
-    while (!is_entity(characteristic->schema, *index))
+    while (!is_entity(device, characteristic, *index))
         ++*index;
     return &characteristic->schema->fields[(*index)++];
-}
-
-/* Whether the field can be written without the others: each of them knows what it is. */
-static bool is_settable(const struct characteristic_settings *characteristic,
-                        const struct field_spec *field)
-{
-    const struct schema *schema = characteristic->schema;
-
-    if (!characteristic->writable || characteristic->kind != KIND_STATE || field->when.field ||
-        field->counts != FIELD_NONE || field->selects)
-        return false;
-    for (size_t i = 0; characteristic->set == SET_WHOLE && i < schema->n_fields; i++) {
-        const struct field_spec *other = &schema->fields[i];
-        if (other != field && !other->has_const && !other->has_default &&
-            other->compute == FIELD_COMPUTE_NONE)
-            return false;
-    }
-    return true;
 }
 
 static enum platform choose_platform(const struct entity *entity)
@@ -132,7 +103,7 @@ static enum platform choose_platform(const struct entity *entity)
             return PLATFORM_SELECT;
         if (field->type == FIELD_TYPE_BOOL)
             return PLATFORM_SWITCH;
-        return is_number(field)                   ? PLATFORM_NUMBER
+        return field_spec_is_number(field)        ? PLATFORM_NUMBER
                : field->type == FIELD_TYPE_STRING ? PLATFORM_TEXT
                                                   : PLATFORM_SENSOR;
     }
@@ -172,12 +143,13 @@ static bool is_value(const char *name)
     return strcmp(name, "value") == 0;
 }
 
-static bool is_same_name(const struct characteristic_settings *characteristic, const char *name)
+static bool is_same_name(const struct device_settings *device,
+                         const struct characteristic_settings *characteristic, const char *name)
 {
-    size_t n = count_entities(characteristic), index = 0;
+    size_t n = count_entities(device, characteristic), index = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const struct field_spec *field = next_field(characteristic, &index);
+        const struct field_spec *field = next_field(device, characteristic, &index);
         if (field && strcmp(field->name, name) == 0)
             return true;
     }
@@ -191,7 +163,7 @@ static bool is_unique(const struct entity *entity)
 
     for (size_t i = 0; i < device->n_characteristics; i++)
         if (&device->characteristics[i] != entity->characteristic &&
-            is_same_name(&device->characteristics[i], entity->name))
+            is_same_name(device, &device->characteristics[i], entity->name))
             return false;
     return true;
 }
@@ -252,18 +224,21 @@ static size_t count_same(const struct entity *entity)
 
     for (size_t i = 0; i < device->n_commands; i++)
         same += is_same_id("command", device->commands[i].id, id, entity->name);
+    for (size_t i = 0; i < device->n_entities; i++)
+        same += is_same_id("entity", device->entities[i].id, id, entity->name);
     for (size_t i = 0; &device->characteristics[i] != entity->characteristic; i++) {
         const struct characteristic_settings *other = &device->characteristics[i];
-        size_t n = count_entities(other), index = 0;
+        size_t n = count_entities(device, other), index = 0;
         for (size_t j = 0; j < n; j++) {
-            const struct field_spec *field = next_field(other, &index);
+            const struct field_spec *field = next_field(device, other, &index);
             same += is_same_id(other->id, field ? field->name : "value", id, entity->name);
         }
     }
     return same;
 }
 
-static void write_ids(struct json_writer *w, const struct entity *entity)
+/* where in the text the entity's object starts */
+static size_t write_ids(struct json_writer *w, const struct entity *entity)
 {
     char id[SETTINGS_MAX_ID + SCHEMA_MAX_NAME + 32];
     size_t same = count_same(entity);
@@ -272,11 +247,13 @@ static void write_ids(struct json_writer *w, const struct entity *entity)
     if (same)
         snprintf(id + n, sizeof(id) - (size_t)n, "_%zu", same + 1);
     json_write_key(w, id);
+    size_t start = w->out->length;
     json_write_object_begin(w);
     discovery_key_string(w, "platform", platform_names[entity->platform]);
     char unique[sizeof(id) + SETTINGS_MAX_ID + 16];
     snprintf(unique, sizeof(unique), "gatt2mqtt_%s_%s", entity->context->device->id, id);
     discovery_key_string(w, "unique_id", unique);
+    return start;
 }
 
 /* ---- the state ---- */
@@ -377,34 +354,21 @@ static void write_sensor(struct json_writer *w, const struct entity *entity)
     } else if (field->n_enums) {
         discovery_key_string(w, "device_class", "enum");
         write_options(w, "options", field);
-    } else if (is_number(field)) {
+    } else if (field_spec_is_number(field)) {
         write_unit(w, entity);
     }
 }
 
 /* ---- controls ---- */
 
-/* value = raw * scale + add, of the raw value's ends; a step of its own is at least 0.001 */
-static void write_bounds(struct json_writer *w, const struct field_spec *field)
+/* a step of its own is at least 0.001 */
+void discovery_write_bounds(struct json_writer *w, const struct field_spec *field, double least,
+                            double most)
 {
-    double scale = decimal_to_double(field->scale), add = decimal_to_double(field->add);
-    unsigned bits = field->has_bits ? field->bit_count : field->size * 8U;
-    bool is_integer = field->type == FIELD_TYPE_UINT || field->type == FIELD_TYPE_INT;
-    double limit = (double)JSON_MAX_INTEGER, least = -1e9, most = 1e9, step = 0.001;
+    bool is_integer = field && (field->type == FIELD_TYPE_UINT || field->type == FIELD_TYPE_INT);
+    double step = is_integer ? fabs(decimal_to_double(field->scale)) : 0.001;
 
-    if (is_integer) {
-        double range = bits >= 53 ? limit : (double)(UINT64_C(1) << bits);
-        bool is_signed = field->type == FIELD_TYPE_INT;
-        double low = is_signed ? -range / 2 : 0, high = is_signed ? range / 2 - 1 : range - 1;
-        least = (scale < 0 ? high : low) * scale + add;
-        most = (scale < 0 ? low : high) * scale + add;
-        step = scale < 0 ? -scale : scale;
-    }
-    if (field->has_min)
-        least = decimal_to_double(field->min);
-    if (field->has_max)
-        most = decimal_to_double(field->max);
-    if (field->has_step)
+    if (field && field->has_step)
         step = decimal_to_double(field->step);
     json_write_key(w, "min");
     json_write_double(w, least, 6);
@@ -418,6 +382,7 @@ static void write_bounds(struct json_writer *w, const struct field_spec *field)
 static void write_control(struct json_writer *w, const struct entity *entity)
 {
     const struct field_spec *field = entity->field;
+    double least = -1e9, most = 1e9;
 
     write_topic(w, "command_topic", entity, "/set/", entity->name);
     switch (entity->platform) {
@@ -429,7 +394,8 @@ static void write_control(struct json_writer *w, const struct entity *entity)
             discovery_key_string(w, "device_class", field->device_class);
         break;
     case PLATFORM_NUMBER:
-        write_bounds(w, field);
+        entity_field_range(field, &least, &most);
+        discovery_write_bounds(w, field, least, most);
         write_unit(w, entity);
         break;
     case PLATFORM_SELECT:
@@ -462,6 +428,13 @@ static void write_looks(struct json_writer *w, const struct entity *entity)
         discovery_key_string(w, "entity_category", category);
 }
 
+/* a part of a composed entity has no control of its own */
+static bool uses(const struct device_settings *device,
+                 const struct characteristic_settings *characteristic, size_t index)
+{
+    return entity_is_part(device, (size_t)(characteristic - device->characteristics), index);
+}
+
 static void write_entity(const struct discovery_context *context,
                          const struct characteristic_settings *characteristic,
                          const struct field_spec *field)
@@ -472,10 +445,12 @@ static void write_entity(const struct discovery_context *context,
                             .field = field,
                             .name = field ? field->name : "value"};
 
-    entity.is_control = field && is_settable(characteristic, field);
+    size_t index = field ? (size_t)(field - characteristic->schema->fields) : 0;
+    entity.is_control = field && entity_is_settable(characteristic, &index, 1) &&
+                        !uses(context->device, characteristic, index);
     entity.platform = choose_platform(&entity);
     entity.is_control &= entity.platform >= PLATFORM_SWITCH;
-    write_ids(w, &entity);
+    size_t start = write_ids(w, &entity);
     write_name(w, &entity);
     write_topic(w, "state_topic", &entity, "", "");
     write_template(w, &entity);
@@ -490,6 +465,31 @@ static void write_entity(const struct discovery_context *context,
         write_sensor(w, &entity);
     }
     json_write_object_end(w);
+    discovery_merge(w, start, characteristic->home_assistant);
+    discovery_merge(w, start, field ? field->home_assistant : NULL);
+}
+
+void discovery_write_sensor(const struct discovery_context *context,
+                            const struct characteristic_settings *characteristic,
+                            const struct field_spec *field)
+{
+    struct entity entity = {.context = context,
+                            .characteristic = characteristic,
+                            .field = field,
+                            .name = field->name,
+                            .platform = PLATFORM_SENSOR};
+
+    write_sensor(context->w, &entity);
+}
+
+void discovery_write_name(const struct discovery_context *context, const char *id, const char *name,
+                          bool is_device)
+{
+    char text[NAME_SIZE];
+
+    humanize(id, text, sizeof(text));
+    discovery_key_string(context->w, "name",
+                         is_device ? NULL : without_device(context->device, name ? name : text));
 }
 
 /* a named command that takes nothing is a button */
@@ -497,7 +497,7 @@ static void write_button(const struct discovery_context *context,
                          const struct command_settings *command)
 {
     struct json_writer *w = context->w;
-    char text[SETTINGS_MAX_BASE_TOPIC + 3 * SETTINGS_MAX_ID + 32], name[NAME_SIZE];
+    char text[SETTINGS_MAX_BASE_TOPIC + 3 * SETTINGS_MAX_ID + 32];
 
     snprintf(text, sizeof(text), "command_%s", command->id);
     json_write_key(w, text);
@@ -505,9 +505,7 @@ static void write_button(const struct discovery_context *context,
     discovery_key_string(w, "platform", "button");
     snprintf(text, sizeof(text), "gatt2mqtt_%s_command_%s", context->device->id, command->id);
     discovery_key_string(w, "unique_id", text);
-    humanize(command->id, name, sizeof(name));
-    discovery_key_string(w, "name",
-                         without_device(context->device, command->name ? command->name : name));
+    discovery_write_name(context, command->id, command->name, false);
     snprintf(text, sizeof(text), "%s/%s/command/%s", context->settings->gateway.base_topic,
              context->device->id, command->id);
     discovery_key_string(w, "command_topic", text);
@@ -521,11 +519,13 @@ void discovery_write_entities(const struct discovery_context *context)
 
     for (size_t i = 0; i < device->n_characteristics; i++) {
         const struct characteristic_settings *characteristic = &device->characteristics[i];
-        size_t n = count_entities(characteristic), index = 0;
+        size_t n = count_entities(device, characteristic), index = 0;
         for (size_t j = 0; j < n; j++)
-            write_entity(context, characteristic, next_field(characteristic, &index));
+            write_entity(context, characteristic, next_field(device, characteristic, &index));
     }
     for (size_t i = 0; i < device->n_commands; i++)
-        if (!device->commands[i].parameters)
+        if (!device->commands[i].parameters && !entity_uses_command(device, i))
             write_button(context, &device->commands[i]);
+    for (size_t i = 0; i < device->n_entities; i++)
+        discovery_write_composed(context, &device->entities[i]);
 }

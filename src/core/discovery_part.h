@@ -29,5 +29,24 @@ struct discovery_context {
     const struct settings *settings;
     const struct device_settings *device;
 };
-/* all entities of the device's characteristics */
+/* all entities of the device but its diagnostics */
 void discovery_write_entities(const struct discovery_context *context);
+/* what a sensor of that field has besides its state */
+void discovery_write_sensor(const struct discovery_context *context,
+                            const struct characteristic_settings *characteristic,
+                            const struct field_spec *field);
+/* min, max, step and mode of a number; `field` may be NULL */
+void discovery_write_bounds(struct json_writer *w, const struct field_spec *field, double least,
+                            double most);
+/* the name, or that made of the id; none where it is the device itself */
+void discovery_write_name(const struct discovery_context *context, const char *id, const char *name,
+                          bool is_device);
+
+/* ---- discovery_composed.c ---- */
+void discovery_write_composed(const struct discovery_context *context,
+                              const struct entity_settings *entity);
+
+/* ---- discovery_merge.c ---- */
+/* Lays `over` (JSON, or NULL) over the object that starts at that offset of the writer's text and
+ * has just been ended: null removes, objects merge, all else replaces. */
+void discovery_merge(struct json_writer *w, size_t start, const char *over);

@@ -5,6 +5,7 @@
  */
 #include "core/world.h"
 
+#include "core/entity.h"
 #include "core/topic.h"
 #include "util/cleanup.h"
 #include <stdio.h>
@@ -119,6 +120,50 @@ static void run_command(struct peer *peer, const char *name, const struct event 
                          peer->settings->id, name);
 }
 
+static void do_action(struct peer *peer, const struct entity_action *action,
+                      struct command *command)
+{
+    const struct device_settings *device = peer->settings;
+    size_t length = strlen(action->value);
+
+    if (action->characteristic == NO_CHARACTERISTIC) {
+        step_command(peer, action->command, action->value, length, command);
+        return;
+    }
+    const struct characteristic_settings *of = &device->characteristics[action->characteristic];
+    access_write(peer, access_find(peer, of->id), of->schema->fields[action->field].name,
+                 action->value, length, TRI_AUTO, command);
+}
+
+/* what one of a composed entity's controls sends: its name */
+static void run_entity(struct peer *peer, const char *id, const struct event *event,
+                       struct command *command)
+{
+    const struct device_settings *device = peer->settings;
+    struct entity_action action;
+    size_t length = event->message.length;
+    const char *word = event->message.payload;
+
+    for (size_t i = 0; i < device->n_entities; i++) {
+        const struct entity_settings *entity = &device->entities[i];
+        if (strcmp(entity->id, id) != 0)
+            continue;
+        for (size_t role = 0; role < entity->platform->n_roles; role++) {
+            const char *name = entity->platform->roles[role].name;
+            if (length == strlen(name) && memcmp(word, name, length) == 0 &&
+                entity_action(device, entity, role, &action)) {
+                do_action(peer, &action, command);
+                return;
+            }
+        }
+        command_answer_error(peer->gateway, command, "invalid_value", 0,
+                             "the entity %s cannot do that", id);
+        return;
+    }
+    command_answer_error(peer->gateway, command, "unknown_characteristic", 0,
+                         "device %s has no entity %s", device->id, id);
+}
+
 /* what stands behind the topic of requests, or NULL */
 static const char *request_operation(const struct gateway *gateway, const char *topic)
 {
@@ -173,6 +218,10 @@ void router_message(struct gateway *gateway, const struct event *event)
         return;
     if (is_command) {
         run_command(peer, route.characteristic, event, command);
+        return;
+    }
+    if (route.kind == COMMAND_KIND_SET && strcmp(route.characteristic, "entity") == 0) {
+        run_entity(peer, route.field, event, command);
         return;
     }
     uint32_t entry = access_find(peer, route.characteristic);

@@ -74,6 +74,7 @@ void field_spec_done(struct field_spec *spec)
     free(spec->state_class);
     free(spec->entity_category);
     free(spec->icon);
+    free(spec->home_assistant);
     *spec = (struct field_spec){0};
 }
 

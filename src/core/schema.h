@@ -122,6 +122,7 @@ struct field_spec {
     uint8_t round_to;
     /* what consumers are told; all owned, NULL when not given */
     char *unit, *device_class, *state_class, *entity_category, *icon;
+    char *home_assistant; /* JSON, merged into its discovery */
     /* what schema_new_take() works out, for the codec */
     bool scaled;             /* scale is not 1 or add is not 0 */
     int64_t factor, summand; /* of scaled integers: value = raw * factor + summand, */

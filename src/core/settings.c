@@ -14,6 +14,7 @@ void characteristic_settings_done(struct characteristic_settings *characteristic
     free(characteristic->id);
     free(characteristic->name);
     schema_free(characteristic->schema);
+    free(characteristic->home_assistant);
     *characteristic = (struct characteristic_settings){0};
 }
 
@@ -65,6 +66,22 @@ void command_settings_done(struct command_settings *command)
     *command = (struct command_settings){0};
 }
 
+void entity_settings_done(struct entity_settings *entity)
+{
+    free(entity->id);
+    free(entity->name);
+    free(entity->home_assistant);
+    for (size_t i = 0; i < entity->n_bindings; i++) {
+        struct entity_binding *binding = &entity->bindings[i];
+        free(binding->value);
+        for (size_t j = 0; j < binding->n_values; j++)
+            free(binding->values[j].value);
+        free(binding->values);
+    }
+    free(entity->bindings);
+    *entity = (struct entity_settings){0};
+}
+
 size_t device_settings_find_characteristic(const struct device_settings *device, const char *id)
 {
     for (size_t i = 0; i < device->n_characteristics; i++)
@@ -104,6 +121,10 @@ void device_settings_done(struct device_settings *device)
     for (size_t i = 0; i < device->n_commands; i++)
         command_settings_done(&device->commands[i]);
     free(device->commands);
+    for (size_t i = 0; i < device->n_entities; i++)
+        entity_settings_done(&device->entities[i]);
+    free(device->entities);
+    free(device->home_assistant);
     *device = (struct device_settings){0};
 }
 

@@ -170,6 +170,7 @@ struct characteristic_settings {
      * with an id and thus a topic of its own; then it publishes no values itself. */
     size_t n_messages;
     struct message_settings message; /* of ORIGIN_MESSAGE: which ones */
+    char *home_assistant;            /* JSON, merged into its entities; NULL: none */
 };
 
 /* ---- steps ---- */
@@ -246,6 +247,44 @@ struct command_settings {
     uint32_t cancels; /* commands that it ends, a bit each; always itself */
 };
 
+/* ---- composed entities (entity.h) ---- */
+#define SETTINGS_MAX_ENTITIES 32 /* per device */
+#define ENTITY_MAX_FIELDS     5  /* of one role: a colour */
+#define NO_COMMAND            SIZE_MAX
+
+struct entity_platform;
+
+/* a word of Home Assistant's, and the field's value (JSON) that means it */
+struct entity_value {
+    size_t word; /* of the role */
+    char *value;
+};
+
+/* What a role of an entity is: fields of one characteristic, or a command. */
+struct entity_binding {
+    size_t role;    /* of the platform */
+    bool is_set;    /* set_<role>: where it is written */
+    size_t command; /* or NO_COMMAND: fields of `characteristic` */
+    size_t characteristic;
+    size_t fields[ENTITY_MAX_FIELDS];
+    size_t n_fields;
+    size_t parameter; /* of the command: the value is this one; or NO_PARAMETER */
+    char *value;      /* of an action, JSON: the field's, or an object of parameters; NULL: {} */
+    struct entity_value *values;
+    size_t n_values;
+};
+
+struct entity_settings {
+    char *id;
+    const struct entity_platform *platform; /* borrowed, for ever; NULL: none was given */
+    bool has_name;
+    char *name;           /* NULL with has_name: it is the device itself */
+    bool sensors;         /* its fields are sensors, too */
+    char *home_assistant; /* JSON; NULL: none */
+    struct entity_binding *bindings;
+    size_t n_bindings;
+};
+
 struct device_settings {
     char *id;
     char *name;                        /* for people; NULL: the id */
@@ -267,6 +306,9 @@ struct device_settings {
     struct sequence_settings on_connect, poll, keep_alive;
     struct command_settings *commands;
     size_t n_commands;
+    struct entity_settings *entities;
+    size_t n_entities;
+    char *home_assistant; /* JSON, merged into the `device` of its discovery; NULL: none */
     /* of the device's part of the file, its profile merged: the same means that nothing about the
      * device has changed, whatever keys there are; 0: never the same */
     uint64_t hash;
@@ -303,6 +345,7 @@ void device_settings_done(struct device_settings *device);
 void characteristic_settings_done(struct characteristic_settings *characteristic);
 void sequence_settings_done(struct sequence_settings *sequence);
 void command_settings_done(struct command_settings *command);
+void entity_settings_done(struct entity_settings *entity);
 /* the index of that id, or SIZE_MAX */
 size_t device_settings_find_characteristic(const struct device_settings *device, const char *id);
 /* the index of the characteristic whose message it is; of no message, its own */
@@ -333,3 +376,4 @@ bool mqtt_settings_equal(const struct mqtt_settings *a, const struct mqtt_settin
 #define SETTINGS_MAX_ID              64 /* bytes of an id */
 #define SETTINGS_MAX_NAME            128
 #define SETTINGS_MAX_BASE_TOPIC      256
+#define SETTINGS_MAX_LITERAL         8192 /* bytes of a `home_assistant`, as JSON */

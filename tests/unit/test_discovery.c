@@ -97,30 +97,42 @@ static const char *text_of(const json_t *object, const char *key)
 
 /* ---- golden ---- */
 
-static void each_kind_of_entity_is_announced_as_written_down(void **state)
+/* all documents of a file against those written down */
+static void assert_golden(const char *name)
 {
-    static const char path[] = TEST_DATA "/discovery/house.json";
-    struct settings *settings = load_path(TEST_DATA "/discovery/house.yaml");
-    char topic[DISCOVERY_TOPIC_SIZE];
-    json_t *all = json_object();
+    char path[256], golden_path[256], topic[DISCOVERY_TOPIC_SIZE];
 
+    snprintf(path, sizeof(path), TEST_DATA "/discovery/%s.yaml", name);
+    snprintf(golden_path, sizeof(golden_path), TEST_DATA "/discovery/%s.json", name);
+    struct settings *settings = load_path(path);
+    json_t *all = json_object();
     json_object_set_new(all, discovery_gateway_topic(settings, topic), gateway(settings));
     for (size_t i = 0; i < settings->n_devices; i++)
         json_object_set_new(all, discovery_topic(settings, settings->devices[i].id, topic),
                             device(settings, i));
     if (getenv("UPDATE_GOLDEN"))
-        assert_int_equal(json_dump_file(all, path, JSON_INDENT(1)), 0);
-    json_t *golden = json_load_file(path, 0, NULL);
+        assert_int_equal(json_dump_file(all, golden_path, JSON_INDENT(1)), 0);
+    json_t *golden = json_load_file(golden_path, 0, NULL);
     assert_non_null(golden);
     if (!json_equal(all, golden)) {
         char *text = json_dumps(all, JSON_INDENT(1));
         print_error("%s\n", text);
         free(text);
-        fail_msg("%s differs", path);
+        fail_msg("%s differs", golden_path);
     }
     json_decref(golden);
     json_decref(all);
     settings_free(settings);
+}
+
+static void each_kind_of_entity_is_announced_as_written_down(void **state)
+{
+    assert_golden("house");
+}
+
+static void composed_entities_are_announced_as_written_down(void **state)
+{
+    assert_golden("composed");
 }
 
 /* ---- what the golden file does not show ---- */
@@ -302,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_of_entity_is_announced_as_written_down),
+        cmocka_unit_test(composed_entities_are_announced_as_written_down),
         cmocka_unit_test(device_whose_address_is_not_known_has_no_connection),
         cmocka_unit_test(control_is_offered_only_where_the_field_can_be_written_alone),
         cmocka_unit_test(number_has_the_bounds_of_its_type),

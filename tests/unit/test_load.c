@@ -875,7 +875,7 @@ static void every_key_has_help_and_is_listed(void **state)
     fclose(out);
     assert_non_null(strstr(text, "mqtt.keepalive\tduration\t30s\t"));
     assert_non_null(strstr(text, "\ndevices.ID.characteristics.ID.fields.ID.type\t"));
-    assert_non_null(strstr(text, "\ndevices.ID.entities\tnot supported yet\t"));
+    assert_non_null(strstr(text, "\ndevices.ID.multiple\tnot supported yet\t"));
     free(text);
 }
 
