@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import ha_rules
+from ha_composed import COMPOSED, Entity
 from ha_rules import UNAVAILABLE, UNKNOWN, HomeAssistant
 from harness import ROOT, SLACK, Recorder, variant, wait_until
 from samples import gateway_id, rename_device, sample, with_broker, without_device
@@ -34,23 +35,32 @@ FOREIGN = {  # of others at the same broker, with names much like ours
     "homeassistant/sensor/gatt2mqtt_button/press/config": "{}",
     "button": "1",
 }
-CONTROLS = [  # entity, what is sent, peripheral, its characteristic, what it has then
+SENT = [  # entity, what it is set to, peripheral, its characteristic, what that has then
     ("plug_relay_value", "off", "plug", "relay", "00"),
     ("plug_relay_value", "on", "plug", "relay", "01"),
-    ("lamp_power_value", "on", "lamp", "power", "01"),
-    ("lamp_brightness_value", 40.0, "lamp", "brightness", "28"),
-    ("lamp_white_value", 2700.0, "lamp", "white", "8c0a"),
-    ("blind_target_value", 75.0, "blind", "position", "4b"),
-    ("fan_drive_on", "on", "fan", "drive", "01280000"),
-    ("fan_drive_speed", 60.0, "fan", "drive", "013c0000"),
-    ("fan_drive_mode", "night", "fan", "drive", "013c0100"),
-    ("fan_drive_swing", "on", "fan", "drive", "013c0101"),
 ]
-BUTTONS = [  # entity, and what another one shows then
-    ("door_command_unlock", "door_state_bolt", "unlocked"),
-    ("door_command_lock", "door_state_bolt", "locked"),
-    ("valve_command_boost", "valve_state_boost", "on"),
-    ("blind_command_stop", "blind_motion_value", "stopped"),
+CALLS = [  # entity, service and data, what it shows, peripheral, its characteristic and what that has
+    ("lamp", "turn_on", {}, "on brightness=255 color_temp_kelvin=4000", "lamp", "power", "01"),
+    ("lamp", "turn_on", {"brightness": 102, "color_temp_kelvin": 2710},
+     "on brightness=102 color_temp_kelvin=2710", "lamp", "brightness", "28"),
+    ("lamp", "turn_off", {}, "off brightness=102 color_temp_kelvin=2710", "lamp", "power", "00"),
+    ("fan", "turn_on", {}, "on percentage=40 preset_mode=normal oscillating=off",
+     "fan", "drive", "01280000"),
+    ("fan", "set_percentage", {"percentage": 60},
+     "on percentage=60 preset_mode=normal oscillating=off", "fan", "drive", "013c0000"),
+    ("fan", "set_preset_mode", {"mode": "night"},
+     "on percentage=60 preset_mode=night oscillating=off", "fan", "drive", "013c0100"),
+    ("fan", "oscillate", {"swings": True},
+     "on percentage=60 preset_mode=night oscillating=on", "fan", "drive", "013c0101"),
+    ("blind", "set_position", {"position": 75}, "open position=75", "blind", "position", "4b"),
+    ("blind", "press", {"action": "close"}, "closed position=0", "blind", "position", "00"),
+    ("blind", "press", {"action": "open"}, "open position=100", "blind", "position", "64"),
+    ("door", "press", {"action": "unlock"}, "unlocked", "lock", "state", "0100"),
+    ("door", "press", {"action": "lock"}, "locked", "lock", "state", "0000"),
+    ("valve", "set_temperature", {"temperature": 18.5}, "auto temperature=18.5 action=heating",
+     "valve", "state", "020108200425"),
+    ("valve", "set_mode", {"mode": "heat"}, "heat temperature=21 action=heating",
+     "valve", "state", "02010920042a"),
 ]
 
 
@@ -96,7 +106,7 @@ class Home:
         for each in CONNECTED:
             self.recorder.wait(topic(each, "status/availability"), "online", 0, 12 + 15 * SLACK)
         try:
-            wait_until(lambda: not self.differences(wanted), 12 + 15 * SLACK, "the house is complete")
+            wait_until(lambda: not self.differences(wanted), 15 * SLACK, "the house is complete")
         except AssertionError:
             pass  # the first test says what is wrong
         self.first_look = self.differences(wanted)
@@ -111,15 +121,24 @@ class Home:
             *columns, state = wanted[unique_id]
             is_so = [component["platform"]] + [component.get(key) or "-" for key in
                                                ("name", "unit_of_measurement", "device_class")]
-            shown = self.ha.state_of(document, component) if "state_topic" in component else "-"
+            shown = self.state(document, component)
             if columns != is_so or not fits(state, shown):
                 wrong.append(f"{unique_id} is {is_so} and shows {shown}, not {wanted[unique_id]}")
         return sorted(wrong)
 
+    def state(self, document, component):
+        if component["platform"] in COMPOSED:
+            return Entity(self.ha, document, component).state()
+        return self.ha.state_of(document, component) if "state_topic" in component else "-"
+
     def shows(self, entity, state, timeout=10 * SLACK):
-        unique_id = f"gatt2mqtt_{entity}"
-        wait_until(lambda: self.ha.state(unique_id) == state, timeout,
-                   f"{unique_id} shows {state!r}; it shows {self.ha.state(unique_id)!r}")
+        def look():
+            return self.state(*self.ha.entities()[f"gatt2mqtt_{entity}"])
+
+        try:
+            wait_until(lambda: look() == state, timeout, entity)
+        except AssertionError:
+            assert look() == state, entity
 
     def of(self, devices):
         """(document, component) of each entity of these devices."""
@@ -170,17 +189,26 @@ def test_home_assistant_shows_the_whole_house(home):
 
 
 def test_each_control_reaches_its_peripheral_and_is_shown(home):
-    for entity, value, peripheral, characteristic, written in CONTROLS:
+    def has(peripheral, characteristic, value):
+        wait_until(lambda: home.simulator.ask(f"get {peripheral} {characteristic}") == value,
+                   10 * SLACK, f"{peripheral} {characteristic} has {value}")
+
+    for entity, value, *written in SENT:
         home.ha.send(f"gatt2mqtt_{entity}", value)
-        wait_until(lambda: home.simulator.ask(f"get {peripheral} {characteristic}") == written,
-                   10 * SLACK, f"{entity} {value}: {peripheral} {characteristic} has {written}")
         home.shows(entity, value)
-    home.shows("blind_position_value", 75.0)
-    for entity, other, state in BUTTONS:
-        home.ha.send(f"gatt2mqtt_{entity}")
-        home.shows(other, state)
+        has(*written)
+    for device, service, data, state, *written in CALLS:
+        entity = f"{device}_entity_main"
+        called = Entity(home.ha, *home.ha.entities()[f"gatt2mqtt_{entity}"])
+        getattr(called, service)(**data)
+        home.shows(entity, state)
+        has(*written)
+    called = Entity(home.ha, *home.ha.entities()["gatt2mqtt_blind_entity_main"])
+    called.press("stop")
     wait_until(lambda: home.simulator.ask("writes blind stop") == "request:01", 10 * SLACK,
                "the blind is told to stop")
+    home.ha.send("gatt2mqtt_valve_command_boost")
+    home.shows("valve_state_boost", "on")
     orders = home.simulator.ask("writes lock order").split()
     assert [each[:16] for each in orders] == ["request:02123456", "request:01123456"]
 
@@ -250,5 +278,5 @@ def test_of_a_removed_and_a_renamed_device_nothing_is_left(home, how, removed, o
     assert {each: now.get(each) for each in FOREIGN} == FOREIGN
     for each in home.of([new]):
         if not each.endswith(("_action", "_rssi")):  # nobody has pressed it since, or heard it
-            wait_until(lambda: home.ha.state(each) not in (UNKNOWN, UNAVAILABLE), 10 * SLACK,
-                       f"{each} has a state")
+            wait_until(lambda: home.state(*home.ha.entities()[each]) not in (UNKNOWN, UNAVAILABLE),
+                       10 * SLACK, f"{each} has a state")
