@@ -262,8 +262,7 @@ static int add_matches(struct bluez *bluez)
     if (r < 0)
         return r;
     return add_match(bluez, &bluez->changed_match, bluez->service,
-                     "path_namespace='/org/bluez',interface='" PROPERTIES_INTERFACE
-                     "',member='PropertiesChanged'",
+                     "interface='" PROPERTIES_INTERFACE "',member='PropertiesChanged'",
                      bluez_tree_on_properties);
 }
 

@@ -194,7 +194,7 @@ int bluez_characteristic_changed(struct bluez *bluez, struct characteristic *cha
 {
     struct changing changing = {.bluez = bluez, .characteristic = characteristic};
     bool was_notifying = characteristic->notifying;
-    int r = props_each(m, take_changed, &changing);
+    int r = props_each_likely(m, "Value", "ay", take_changed, &changing);
     const struct subscription *subscription = characteristic->subscription;
 
     if (was_notifying && !characteristic->notifying && subscription && subscription->active &&

@@ -1,11 +1,13 @@
 /* The registry of BlueZ's objects; see objects.h. Must not know sd-bus. */
 #include "bluez/objects.h"
 
+#include "util/hash.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 /* out of memory is reported, not the end of the process */
-#define HASH_NONFATAL_OOM 1
+#define HASH_NONFATAL_OOM                1
+#define HASH_FUNCTION(key, length, hash) ((hash) = hash_bytes(key, length))
 #include <uthash.h>
 #include <utlist.h>
 

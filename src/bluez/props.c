@@ -7,18 +7,30 @@
  * what BlueZ may chain); more is no advertisement */
 #define ADVERTISED_MAX 1650
 
-/* Enters the variant that `m` stands at, lets `take` read it and leaves it. */
-static int take_variant(sd_bus_message *m, const char *key, props_fn take, void *userdata)
+static int enter_variant(sd_bus_message *m, const char **ret_type)
 {
-    const char *type;
     char outer;
 
-    int r = sd_bus_message_peek_type(m, &outer, &type);
+    int r = sd_bus_message_peek_type(m, &outer, ret_type);
     if (r < 0)
         return r;
     if (r == 0 || outer != SD_BUS_TYPE_VARIANT)
         return -EBADMSG;
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, type);
+    return sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, *ret_type);
+}
+
+/* Enters the variant that `m` stands at, lets `take` read it and leaves it. `likely`: its type, as
+ * far as can be told, which spares a look; or NULL. */
+static int take_variant(sd_bus_message *m, const char *key, const char *likely, props_fn take,
+                        void *userdata)
+{
+    const char *type = likely;
+    int r = -ENXIO;
+
+    if (likely)
+        r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, likely);
+    if (r == -ENXIO)
+        r = enter_variant(m, &type);
     if (r < 0)
         return r;
     r = take(userdata, key, type, m);
@@ -31,12 +43,13 @@ static int take_variant(sd_bus_message *m, const char *key, props_fn take, void 
 
 int props_value(sd_bus_message *m, props_fn take, void *userdata)
 {
-    int r = take_variant(m, NULL, take, userdata);
+    int r = take_variant(m, NULL, NULL, take, userdata);
 
     return r < 0 ? r : 0;
 }
 
-int props_each(sd_bus_message *m, props_fn take, void *userdata)
+int props_each_likely(sd_bus_message *m, const char *likely_key, const char *likely_type,
+                      props_fn take, void *userdata)
 {
     int r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "{sv}");
 
@@ -52,7 +65,8 @@ int props_each(sd_bus_message *m, props_fn take, void *userdata)
         r = sd_bus_message_read_basic(m, SD_BUS_TYPE_STRING, &key);
         if (r < 0)
             return r;
-        r = take_variant(m, key, take, userdata);
+        bool likely = likely_key && strcmp(key, likely_key) == 0;
+        r = take_variant(m, key, likely ? likely_type : NULL, take, userdata);
         if (r < 0)
             return r;
         r = sd_bus_message_exit_container(m);
@@ -61,6 +75,11 @@ int props_each(sd_bus_message *m, props_fn take, void *userdata)
     }
     r = sd_bus_message_exit_container(m);
     return r < 0 ? r : 0;
+}
+
+int props_each(sd_bus_message *m, props_fn take, void *userdata)
+{
+    return props_each_likely(m, NULL, NULL, take, userdata);
 }
 
 int props_each_name(sd_bus_message *m, void (*take)(void *userdata, const char *name),
@@ -215,7 +234,7 @@ int props_manufacturer(sd_bus_message *m, const char *type, struct manufacturer_
         r = sd_bus_message_read_basic(m, SD_BUS_TYPE_UINT16, &found.company);
         if (r < 0)
             return r;
-        r = take_variant(m, NULL, take_manufacturer, &found);
+        r = take_variant(m, NULL, NULL, take_manufacturer, &found);
         if (r < 0)
             return r;
         r = sd_bus_message_exit_container(m);

@@ -17,6 +17,10 @@ typedef int (*props_fn)(void *userdata, const char *key, const char *type, sd_bu
 /* Walks an a{sv}. 0, or a negative errno when the message is broken. */
 MUST_CHECK
 int props_each(sd_bus_message *m, props_fn take, void *userdata);
+/* The same where the value of one key is likely to be of that type, which is then quicker. */
+MUST_CHECK
+int props_each_likely(sd_bus_message *m, const char *likely_key, const char *likely_type,
+                      props_fn take, void *userdata);
 /* Walks an `as`, e.g. the invalidated properties of PropertiesChanged. */
 MUST_CHECK
 int props_each_name(sd_bus_message *m, void (*take)(void *userdata, const char *name),

@@ -72,8 +72,30 @@ static void escape(struct strbuf *out, unsigned char c)
     strbuf_append(out, text, 2);
 }
 
+/* false, and nothing is written, unless all of it may stand as it is */
+static bool quoted_plain(struct strbuf *out, const char *text, size_t length)
+{
+    if (!strbuf_reserve(out, length + 2))
+        return false;
+    char *p = out->data + out->length;
+    *p++ = '"';
+    for (size_t i = 0; i < length; i++) {
+        if (!is_plain((unsigned char)text[i])) {
+            out->data[out->length] = '\0';
+            return false;
+        }
+        *p++ = text[i];
+    }
+    *p++ = '"';
+    *p = '\0';
+    out->length += length + 2;
+    return true;
+}
+
 static void quoted(struct strbuf *out, const char *text, size_t length)
 {
+    if (quoted_plain(out, text, length))
+        return;
     strbuf_putc(out, '"');
     for (size_t i = 0; i < length;) {
         size_t run = i;

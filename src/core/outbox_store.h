@@ -10,6 +10,9 @@
 
 #include "core/outbox.h"
 
+#include "util/hash.h"
+
+#define HASH_FUNCTION(key, length, hash) ((hash) = hash_bytes(key, length))
 #include <uthash.h>
 
 #define OUTBOX_NOT_IN_HEAP SIZE_MAX

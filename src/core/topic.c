@@ -20,6 +20,11 @@ static bool is_valid(const char *text, size_t length, bool wildcards)
         return false;
     for (size_t i = 0; i < length;) {
         uint32_t code;
+
+        if (text[i] > '/' && text[i] < 0x7f) { /* letters, digits: nearly all there is */
+            i++;
+            continue;
+        }
         size_t n = utf8_decode(text + i, length - i, &code);
 
         if (!n || !character_is_allowed(code))

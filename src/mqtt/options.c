@@ -46,6 +46,9 @@ static int handle_new(const char *uri, const char *client_id, int version, MQTTA
     options.MQTTVersion = version;
     options.sendWhileDisconnected = 0;
     options.maxBufferedMessages = INT_MAX;
+    /* By default Paho writes each packet down in words, for a trace that nobody asks for. */
+    if (!getenv("MQTT_C_CLIENT_TRACE"))
+        MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
     return MQTTAsync_createWithOptions(ret_handle, uri, client_id, MQTTCLIENT_PERSISTENCE_NONE,
                                        NULL, &options);
 }

@@ -28,7 +28,7 @@ void strbuf_truncate(struct strbuf *buf, size_t length)
     }
 }
 
-bool strbuf_reserve(struct strbuf *buf, size_t more)
+bool strbuf_grow(struct strbuf *buf, size_t more)
 {
     if (buf->failed || more > SIZE_MAX / 4 - buf->length) {
         buf->failed = true;

@@ -23,7 +23,12 @@ void strbuf_done(struct strbuf *buf);
 /* empties it and keeps its memory for reuse; also clears `failed` */
 void strbuf_reset(struct strbuf *buf);
 void strbuf_truncate(struct strbuf *buf, size_t length);
-bool strbuf_reserve(struct strbuf *buf, size_t more); /* room for `more` bytes and a NUL */
+bool strbuf_grow(struct strbuf *buf, size_t more);
+/* room for `more` bytes and a NUL */
+static inline bool strbuf_reserve(struct strbuf *buf, size_t more)
+{
+    return (!buf->failed && buf->size - buf->length > more) || strbuf_grow(buf, more);
+}
 void strbuf_append(struct strbuf *buf, const void *data, size_t length);
 void strbuf_puts(struct strbuf *buf, const char *text);
 static inline void strbuf_putc(struct strbuf *buf, char c)

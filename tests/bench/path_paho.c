@@ -131,6 +131,10 @@ int MQTTAsync_createWithOptions(MQTTAsync *handle, const char *uri, const char *
     return MQTTASYNC_SUCCESS;
 }
 
+void MQTTAsync_setTraceLevel(enum MQTTASYNC_TRACE_LEVELS level)
+{
+}
+
 void MQTTAsync_destroy(MQTTAsync *handle)
 {
     *handle = NULL;
