@@ -149,6 +149,8 @@ static void forget_heard(struct gateway *gateway, uint32_t adapter)
                 gateway->peers[i]->sightings[j].heard_us = 0;
 }
 
+#define EXCUSE_MS 1000 /* a link lost so long before its adapter was lost with it */
+
 /* The links end with an adapter, or with its power, and BlueZ says so a moment before or after:
  * that was no fault of the peers that no other adapter knows. */
 static void excuse_peers(struct gateway *gateway, uint32_t id)
@@ -159,8 +161,13 @@ static void excuse_peers(struct gateway *gateway, uint32_t id)
 
         for (size_t j = 0; j < MAX_ADAPTERS; j++)
             elsewhere |= peer->sightings[j].device && peer->sightings[j].adapter != id;
-        if (!elsewhere && !peer->link_up && !peer->retry_slow)
-            peer_end_backoff(peer);
+        if (elsewhere || peer->link_up || peer->retry_slow)
+            continue;
+        if (peer->failures && peer->failed_us && peer->failed_reason == REASON_LINK_LOST &&
+            gateway->now.mono_us - peer->failed_us < MS_TO_US(EXCUSE_MS))
+            peer->failures--;
+        peer->failed_us = 0;
+        peer_end_backoff(peer);
     }
 }
 

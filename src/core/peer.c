@@ -440,6 +440,7 @@ void peer_fail(struct peer *peer, enum reason reason, bool slow, const char *why
     peer->retry_us = gateway_in(gateway, wait_ms);
     peer->retry_slow = slow;
     peer->failed_reason = reason;
+    peer->failed_us = gateway->now.mono_us;
     snprintf(peer->failed_why, sizeof(peer->failed_why), "%s", why);
     peer->blind_us = peer->retry_us;
     /* an attempt that came before the one that an advertisement had set counts in its place */

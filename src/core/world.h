@@ -397,6 +397,7 @@ struct peer {
     bool retry_slow; /* an advertisement does not shorten it */
     enum reason failed_reason;
     char failed_why[192]; /* of the last failure */
+    uint64_t failed_us;   /* when that was; 0: excused */
     uint64_t shortcut_us;
     uint64_t blind_us;         /* no blind attempt before */
     uint64_t cache_cleared_us; /* 0: never */

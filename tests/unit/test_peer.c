@@ -200,6 +200,7 @@ static void link_that_ended_with_the_power_is_no_failure(void **state)
             world_event(world, &power);
         assert_int_equal(peer->reason, REASON_ADAPTER_OFF); /* what it waits for */
         assert_int_equal(peer->state, PEER_STATE_ABSENT);
+        assert_int_equal(peer->failures, 8);
         world_clear(world);
         power.adapter_info.powered = true;
         world_event(world, &power);
@@ -231,6 +232,7 @@ static void failures_before_an_adapter_went_delay_nobody_after_it(void **state)
     assert_true(peer->retry_us > world->now.mono_us + 5000000);
     world_event(world, &(struct event){.type = EVENT_DEVICE_GONE, .device = D0});
     world_event(world, &gone);
+    assert_int_equal(peer->failures, 8);
     world_clear(world);
     world_event(world, &back);
     world_event(world, &device);
