@@ -11,6 +11,8 @@ import re
 
 import jinja2
 
+import ha_platforms
+
 TOPIC = re.compile(r"(?P<prefix>.+)/device/(?P<id>[a-zA-Z0-9_-]+)/config")
 DOCUMENT_KEYS = {"device", "origin", "components", "availability", "availability_mode", "qos",
                  "command_topic", "state_topic", "encoding", "payload_available",
@@ -38,6 +40,7 @@ PLATFORMS = {  # what it knows besides, and what it needs
     "text": (STATE_KEYS | COMMAND_KEYS | {"min", "max", "mode", "pattern"}, {"command_topic"}),
     "button": (COMMAND_KEYS | {"payload_press"}, {"command_topic"}),
     "event": (STATE_KEYS | {"event_types"}, {"state_topic", "event_types"}),
+    **ha_platforms.PLATFORMS,
 }
 
 DENSITY = {"μg/m³"}
@@ -137,6 +140,7 @@ def check_component(name, component, device_name):
             yield f"{name}: {key}: {error}"
     yield from check_class(name, component)
     yield from check_options(name, component)
+    yield from ha_platforms.check(name, component)
 
 
 def check_device(device):
@@ -281,6 +285,18 @@ class HomeAssistant:
             return float(text)
         assert len(text) <= 255
         return text
+
+    def attributes(self, unique_id):
+        """What an entity of several parts shows."""
+        document, component = self.entities()[unique_id]
+        if not self.is_available(document, component):
+            return {"state": UNAVAILABLE}
+        return ha_platforms.show(component, self.latest)
+
+    def act(self, unique_id, action, **data):
+        """What such an entity sends for an action."""
+        for topic, payload in ha_platforms.act(self.entities()[unique_id][1], action, **data):
+            self.recorder.publish(topic, payload)
 
     def send(self, unique_id, value=None):
         """What the entity sends when somebody uses it."""

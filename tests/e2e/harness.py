@@ -40,13 +40,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def wait_until(predicate, timeout, what):
-    """Waits for something that sends no word when it happens; returns what the predicate gave."""
+    """Waits for something that sends no word when it happens; returns what the predicate gave. `what`
+    may be a function, to tell how it was in the end."""
     deadline = time.monotonic() + timeout
     while True:
         result = predicate()
         if result:
             return result
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what() if callable(what) else what}")
         time.sleep(0.01)
 
 

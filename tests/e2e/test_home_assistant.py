@@ -133,8 +133,9 @@ def home(house):
     return Home(house)
 
 
-def test_golden_documents_are_taken_by_home_assistant():
-    with open(os.path.join(ROOT, "tests/data/discovery/house.json")) as golden:
+@pytest.mark.parametrize("name", ["house", "composed"])
+def test_golden_documents_are_taken_by_home_assistant(name):
+    with open(os.path.join(ROOT, f"tests/data/discovery/{name}.json")) as golden:
         assert ha_rules.check_all(json.load(golden)) == []
 
 
