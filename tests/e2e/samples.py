@@ -67,7 +67,8 @@ class Sample:
     def __init__(self, house, config, device, world=None):
         self.device = device
         broker = house.broker()
-        self.recorder = house.recorder(broker.port)
+        self.port = broker.port
+        self.recorder = house.recorder(self.port)
         self.simulator = house.simulate(world or sample("simulated-house.yaml"))
         self.gateway = house.gateway(with_broker(sample(config), broker.port))
         # the strongest of those that fit within 10 s is taken

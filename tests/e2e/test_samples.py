@@ -8,7 +8,9 @@ import subprocess
 
 import pytest
 
-from harness import GATT2MQTT, ROOT, SLACK, variant
+from ha_composed import Entity
+from ha_rules import HomeAssistant
+from harness import GATT2MQTT, ROOT, SLACK, variant, wait_until
 from samples import CONFIG, Sample, entries, sample, samples
 from world import topic
 
@@ -52,9 +54,53 @@ def test_the_smallest_sample_does_something(house):
     assert 62 <= strap.wait("heart_rate")["value"] <= 96
 
 
+def world(name):
+    with open(os.path.join(ROOT, "tests/data/house", name)) as text:
+        return text.read()
+
+
+def test_the_sample_of_composed_entities_can_be_used_from_home_assistant(house):
+    sample = Sample(house, "entities.yaml", "lamp", world("entities.yaml"))
+    ha = HomeAssistant(house, sample.port)
+
+    def shows(device, state):
+        def look():
+            found = ha.entities().get(f"gatt2mqtt_{device}_entity_main")
+            return found and Entity(ha, *found).state()
+
+        try:
+            wait_until(lambda: look() == state, 15 * SLACK, device)
+        except AssertionError:
+            assert look() == state
+
+    def call(device, service, **data):
+        getattr(Entity(ha, *ha.entities()[f"gatt2mqtt_{device}_entity_main"]), service)(**data)
+
+    shows("lamp", "off brightness=128")
+    call("lamp", "turn_on", brightness=51, color_temp_kelvin=4000)
+    shows("lamp", "on brightness=51 color_temp_kelvin=4000")
+    shows("blind", "open position=70")  # it counts the other way round
+    call("blind", "set_position", position=20)
+    shows("blind", "open position=20")
+    call("blind", "press", action="close")
+    shows("blind", "closed position=0")
+    assert sample.simulator.ask("get blind report") == "64"
+    call("blind", "press", action="stop")
+    wait_until(lambda: sample.simulator.ask("writes blind control") == "request:ff", 10 * SLACK,
+               "the blind is told to stop")
+    shows("door", "locked")
+    call("door", "press", action="unlock")
+    shows("door", "unlocked")
+    shows("radiator", "heat temperature=20 current=21 action=idle")
+    call("radiator", "set_temperature", temperature=22.5)
+    shows("radiator", "heat temperature=22.5 current=21 action=idle")
+    call("radiator", "set_mode", mode="off")
+    shows("radiator", "off temperature=22.5 current=21 action=idle")
+    assert sample.simulator.ask("get radiator settings") == "2d00"
+
+
 def test_the_sample_with_everything_works_as_it_says(house):
-    with open(os.path.join(ROOT, "tests/data/house/full.yaml")) as world:
-        full = Sample(house, "gatt2mqtt.yaml", "meter", world.read())
+    full = Sample(house, "gatt2mqtt.yaml", "meter", world("full.yaml"))
     kept = {}
     for each in ("kitchen/climate", "bedroom/climate", "strap/heart_rate", "strap/battery",
                  "valve/level", "meter/reading"):
