@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include "cli/check_entities.h"
 #include "config/load.h"
 #include "core/sig.h"
 #include "util/strbuf.h"
@@ -488,8 +489,10 @@ static void print_adapter(struct strbuf *out, const struct adapter_selector *ada
     strbuf_puts(out, adapter->name ? adapter->name : address);
 }
 
-static void print_device(struct strbuf *out, const char *base, const struct device_settings *device)
+static void print_device(struct strbuf *out, const struct settings *settings,
+                         const struct device_settings *device)
 {
+    const char *base = settings->gateway.base_topic;
     struct strbuf topic = STRBUF_INIT;
 
     strbuf_printf(out, "\n%s%s", device->id, device->enabled ? "" : " (not enabled)");
@@ -516,6 +519,7 @@ static void print_device(struct strbuf *out, const char *base, const struct devi
                   strbuf_str(&topic));
     strbuf_printf(out, "                %s/status/link          JSON: state, reason, why, ...\n",
                   strbuf_str(&topic));
+    check_print_entities(out, settings, device);
     const char *from = "";
     for (size_t i = 0; i < device->n_characteristics; i++) {
         const struct characteristic_settings *characteristic = &device->characteristics[i];
@@ -561,7 +565,7 @@ static void print_settings(struct strbuf *out, const char *file, const struct se
                   settings->gateway.base_topic, settings->gateway.id);
     print_bluetooth(out, &settings->bluetooth);
     for (size_t i = 0; i < settings->n_devices; i++)
-        print_device(out, settings->gateway.base_topic, &settings->devices[i]);
+        print_device(out, settings, &settings->devices[i]);
 }
 
 /* names from the file must not drive the terminal */

@@ -24,6 +24,7 @@ enum platform {
     PLATFORM_NUMBER,
     PLATFORM_SELECT,
     PLATFORM_TEXT,
+    PLATFORM_BUTTON,
 };
 
 static const char *const platform_names[] = {
@@ -35,13 +36,14 @@ static const char *const platform_names[] = {
     [PLATFORM_NUMBER] = "number",
     [PLATFORM_SELECT] = "select",
     [PLATFORM_TEXT] = "text",
+    [PLATFORM_BUTTON] = "button",
 };
 
 struct entity {
     const struct discovery_context *context;
     const struct characteristic_settings *characteristic;
-    const struct field_spec *field; /* NULL: the bytes of the whole */
-    const char *name;               /* of the field; "value" of the whole */
+    const struct field_spec *field; /* NULL: the whole */
+    const char *name;               /* of the field; "value" of the whole, "press" of a button */
     enum platform platform;
     bool is_control;
 };
@@ -65,6 +67,19 @@ static bool is_whole(const struct characteristic_settings *characteristic)
     return !characteristic->schema || characteristic->payload == PAYLOAD_HEX;
 }
 
+/* All that can be written is one and the same value: a button. */
+static bool is_button(const struct characteristic_settings *characteristic)
+{
+    return characteristic->writable && characteristic->schema &&
+           schema_needs_nothing(characteristic->schema);
+}
+
+static const char *name_of(const struct characteristic_settings *characteristic,
+                           const struct field_spec *field)
+{
+    return field ? field->name : is_button(characteristic) ? "press" : "value";
+}
+
 static size_t count_entities(const struct device_settings *device,
                              const struct characteristic_settings *characteristic)
 {
@@ -73,7 +88,7 @@ static size_t count_entities(const struct device_settings *device,
     if (characteristic->n_messages || characteristic->payload == PAYLOAD_RAW ||
         characteristic->for_steps_only)
         return 0; /* its messages publish; bytes are no text; there is nothing to see */
-    if (is_whole(characteristic))
+    if (is_button(characteristic) || is_whole(characteristic))
         return 1;
     for (size_t i = 0; i < characteristic->schema->n_fields; i++)
         n += is_entity(device, characteristic, i);
@@ -85,7 +100,7 @@ static const struct field_spec *next_field(const struct device_settings *device,
                                            const struct characteristic_settings *characteristic,
                                            size_t *index)
 {
-    if (is_whole(characteristic))
+    if (is_button(characteristic) || is_whole(characteristic))
         return NULL;
     while (!is_entity(device, characteristic, *index))
         ++*index;
@@ -97,7 +112,7 @@ static enum platform choose_platform(const struct entity *entity)
     const struct field_spec *field = entity->field;
 
     if (!field)
-        return PLATFORM_SENSOR;
+        return is_button(entity->characteristic) ? PLATFORM_BUTTON : PLATFORM_SENSOR;
     if (entity->is_control) {
         if (field->n_enums)
             return PLATFORM_SELECT;
@@ -138,9 +153,10 @@ static void humanize_field(const char *name, char *buf, size_t size)
     humanize(name, buf, size);
 }
 
+/* it says no more than the characteristic's name */
 static bool is_value(const char *name)
 {
-    return strcmp(name, "value") == 0;
+    return strcmp(name, "value") == 0 || strcmp(name, "press") == 0;
 }
 
 static bool is_same_name(const struct device_settings *device,
@@ -231,7 +247,7 @@ static size_t count_same(const struct entity *entity)
         size_t n = count_entities(device, other), index = 0;
         for (size_t j = 0; j < n; j++) {
             const struct field_spec *field = next_field(device, other, &index);
-            same += is_same_id(other->id, field ? field->name : "value", id, entity->name);
+            same += is_same_id(other->id, name_of(other, field), id, entity->name);
         }
     }
     return same;
@@ -410,7 +426,8 @@ static void write_control(struct json_writer *w, const struct entity *entity)
     case PLATFORM_NONE:
     case PLATFORM_SENSOR:
     case PLATFORM_BINARY_SENSOR:
-    case PLATFORM_EVENT: break;
+    case PLATFORM_EVENT:
+    case PLATFORM_BUTTON: break;
     }
 }
 
@@ -428,6 +445,24 @@ static void write_looks(struct json_writer *w, const struct entity *entity)
         discovery_key_string(w, "entity_category", category);
 }
 
+static void write_body(struct json_writer *w, const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+
+    write_topic(w, "state_topic", entity, "", "");
+    write_template(w, entity);
+    write_looks(w, entity);
+    if (entity->is_control) {
+        write_control(w, entity);
+    } else if (entity->platform == PLATFORM_EVENT) {
+        write_options(w, "event_types", field);
+        if (discovery_is_event_class(field->device_class))
+            discovery_key_string(w, "device_class", field->device_class);
+    } else {
+        write_sensor(w, entity);
+    }
+}
+
 /* a part of a composed entity has no control of its own */
 static bool uses(const struct device_settings *device,
                  const struct characteristic_settings *characteristic, size_t index)
@@ -443,7 +478,7 @@ static void write_entity(const struct discovery_context *context,
     struct entity entity = {.context = context,
                             .characteristic = characteristic,
                             .field = field,
-                            .name = field ? field->name : "value"};
+                            .name = name_of(characteristic, field)};
 
     size_t index = field ? (size_t)(field - characteristic->schema->fields) : 0;
     entity.is_control = field && entity_is_settable(characteristic, &index, 1) &&
@@ -452,17 +487,11 @@ static void write_entity(const struct discovery_context *context,
     entity.is_control &= entity.platform >= PLATFORM_SWITCH;
     size_t start = write_ids(w, &entity);
     write_name(w, &entity);
-    write_topic(w, "state_topic", &entity, "", "");
-    write_template(w, &entity);
-    write_looks(w, &entity);
-    if (entity.is_control) {
-        write_control(w, &entity);
-    } else if (entity.platform == PLATFORM_EVENT) {
-        write_options(w, "event_types", field);
-        if (discovery_is_event_class(field->device_class))
-            discovery_key_string(w, "device_class", field->device_class);
+    if (entity.platform == PLATFORM_BUTTON) {
+        write_topic(w, "command_topic", &entity, "/set", "");
+        discovery_key_string(w, "payload_press", "{}");
     } else {
-        write_sensor(w, &entity);
+        write_body(w, &entity);
     }
     json_write_object_end(w);
     discovery_merge(w, start, characteristic->home_assistant);

@@ -324,6 +324,8 @@ static int parse_object(const struct schema *schema, json_t *object,
         return parse_raw(set,
                          (struct json_span){json_string_value(item), json_string_length(item)});
     }
+    if (!json_object_size(object) && schema_needs_nothing(schema))
+        return 0;
     if (!json_object_size(object))
         return refuse(set, PAYLOAD_E_VALUE, "no field is given");
     json_object_foreach(object, name, item)

@@ -57,9 +57,9 @@ enum payload_error {
  * (21.5, true, null, "high") or text without quotes (high, ON); for a string or bytes field it is
  * always text, and a name of an enum goes before a number. Without a schema: {"raw":…} or
  * {"value":…} with hex, or hex bare or quoted. Numbers keep all their digits. An unknown field is
- * an error, so are two of the same name. A JSON array is the value of a field that
- * repeats. Whether a value suits its field is the codec's question.
- * 0 or a payload_error, with set->error filled in.
+ * an error, so are two of the same name; {} is enough where all is const or computed. A JSON array
+ * is the value of a field that repeats. Whether a value suits its field is the codec's question. 0
+ * or a payload_error, with set->error filled in.
  */
 MUST_CHECK
 int payload_parse_set(const struct schema *schema, const char *field, const void *payload,

@@ -89,6 +89,14 @@ struct schema *schema_free(struct schema *schema)
     return NULL;
 }
 
+bool schema_needs_nothing(const struct schema *schema)
+{
+    for (size_t i = 0; i < schema->n_fields; i++)
+        if (!schema->fields[i].has_const && !field_spec_is_computed(&schema->fields[i]))
+            return false;
+    return true;
+}
+
 size_t schema_find(const struct schema *schema, const char *name)
 {
     for (size_t i = 0; i < schema->n_fields; i++)

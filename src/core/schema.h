@@ -160,6 +160,8 @@ struct schema *schema_free(struct schema *schema);
 void field_spec_done(struct field_spec *spec);
 /* is its value never given, but worked out when writing? */
 bool field_spec_is_computed(const struct field_spec *spec);
+/* is all that can be written const or computed, one value for ever? */
+bool schema_needs_nothing(const struct schema *schema);
 /* one of several of that name that is not the first: told to consumers once */
 static inline bool schema_is_alternative(const struct schema *schema, size_t field)
 {

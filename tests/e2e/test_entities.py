@@ -11,6 +11,7 @@ VALUES = {  # what the peripheral has at first
     "power": "00", "level": "32", "warmth": "b80b", "color": "ff8000", "effect": "00",
     "shade": "3c", "target": "3c", "motor": "00", "bolt": "01", "unlocker": "00", "setpoint": "2a01",
     "room": "6408", "valve": "00", "fan": "0002000100",
+    "reset": "0000",
 }
 
 
@@ -68,6 +69,8 @@ def settings(port):
                 "fan": dict(entry("fan", power=on, speed=byte(max=4), swing=on,
                                   mode=byte(enum={"0": "normal", "1": "sleep"}), back=on),
                             set="merge"),
+                "reset": dict(entry("reset", code=byte(const=0xa5), count=byte(counter=True)),
+                              payload="json"),
             },
             "entities": {
                 "main": {"platform": "light", "state": "power", "brightness": "level",
@@ -136,7 +139,8 @@ def test_what_is_announced_is_taken_and_has_no_part_twice(home):
     # only what is no part of an entity has one of its own, and `sensors: true` keeps some
     alone = {name: each["platform"] for name, each in components.items()
              if not name.startswith(("entity_", "status_"))}
-    assert alone == {"motor_value": "select", "target_value": "number", "unlocker_value": "number"}
+    assert alone == {"motor_value": "select", "target_value": "number", "unlocker_value": "number",
+                     "reset_press": "button"}
 
 
 def test_a_light(home):
@@ -163,7 +167,7 @@ def test_a_light(home):
     home.has("level", "0a")
 
 
-def test_a_cover_and_a_number_that_are_moved_by_commands(home):
+def test_a_cover_a_number_and_buttons(home):
     home.shows("blind", position=40, state="open")
     home.act("blind", "set_position", position=70)
     home.has("target", "1e")
@@ -177,6 +181,11 @@ def test_a_cover_and_a_number_that_are_moved_by_commands(home):
     home.shows("blind", position=0, state="closed")
     home.ha.send(f"gatt2mqtt_{METER}_entity_height", 55)
     home.has("target", "37")
+    # what can only be written one way is a button
+    home.ha.send(f"gatt2mqtt_{METER}_reset_press")
+    home.has("reset", "a500")
+    home.ha.send(f"gatt2mqtt_{METER}_reset_press")
+    home.has("reset", "a501")
     # what it cannot do is answered
     result, since = topic(METER, "entity", "result"), home.ha.recorder.mark()
     home.ha.recorder.publish(topic(METER, "entity", "set", "blind"), "dance")

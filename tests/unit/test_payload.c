@@ -242,6 +242,7 @@ static void a_bare_scalar_means_the_one_field(void **state)
         {"v float32", NULL, "null", "0000c07f"},
         {"v float32", NULL, "1e-3", "6f12833a"},
         {"op uint8 const=65; v uint8", NULL, "7", "4107"},
+        {"op uint8 const=65; sum uint8 checksum=sum8", NULL, "{}", "4141"}, /* no choice */
         {"a uint8 default=1; b uint8 default=2", "b", "9", "0109"},
         {"a uint8 default=1; on bool", "on", "ON", "0101"},
     };
@@ -281,6 +282,7 @@ static void what_cannot_be_meant_is_refused_and_said(void **state)
         {"t uint8", NULL, "{} x", "E1: not JSON: end of file expected near 'x'"},
         {"t uint8", NULL, "{\"t\":1}1", "E1: not JSON: end of file expected near '1'"},
         {"t uint8", NULL, "{}", "E2: no field is given"},
+        {"t uint8 default=1", NULL, "{}", "E2: no field is given"},
         {"t uint8", NULL, "[1]", "E2: a single value or an object is expected"},
         {"t uint8", NULL, "{\"t\":[1]}", "E2: t: must be a single value"},
         {"t uint8", NULL, "{\"t\":{\"t\":1}}", "E2: t: must be a single value"},
