@@ -231,7 +231,7 @@ class Shown:
             if at is not None:
                 low, high = component.get(closed, 0), component.get(opened, 100)
                 shown[name] = round((at - low) / (high - low) * 100)
-        if shown.get("position") is not None and "state_topic" not in component:
+        if shown.get("position") is not None and shown["state"] in (None, "stopped"):
             shown["state"] = "closed" if shown["position"] == 0 else "open"
         return shown
 

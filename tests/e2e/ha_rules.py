@@ -293,6 +293,17 @@ class HomeAssistant:
             return {"state": UNAVAILABLE}
         return ha_platforms.show(component, self.latest)
 
+    def text(self, unique_id):
+        """What any entity shows, in a line: `on brightness=255`; an action that has no state: `-`"""
+        document, component = self.entities()[unique_id]
+        if component["platform"] not in ha_platforms.PLATFORMS:
+            state = self.state_of(document, component) if "state_topic" in component else "-"
+            return f"{state:g}" if isinstance(state, float) else str(state)
+        shown = self.attributes(unique_id)
+        parts = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                 for key, value in shown.items() if key != "state" and value is not None]
+        return " ".join([shown.get("state") or UNKNOWN, *parts])
+
     def act(self, unique_id, action, **data):
         """What such an entity sends for an action."""
         for topic, payload in ha_platforms.act(self.entities()[unique_id][1], action, **data):

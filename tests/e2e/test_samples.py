@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 
-from ha_composed import Entity
 from ha_rules import HomeAssistant
 from harness import GATT2MQTT, ROOT, SLACK, variant, wait_until
 from samples import CONFIG, Sample, entries, sample, samples
@@ -63,39 +62,34 @@ def test_the_sample_of_composed_entities_can_be_used_from_home_assistant(house):
     sample = Sample(house, "entities.yaml", "lamp", world("entities.yaml"))
     ha = HomeAssistant(house, sample.port)
 
-    def shows(device, state):
-        def look():
-            found = ha.entities().get(f"gatt2mqtt_{device}_entity_main")
-            return found and Entity(ha, *found).state()
+    def shows(device, text):
+        unique_id = f"gatt2mqtt_{device}_entity_main"
+        wait_until(lambda: unique_id in ha.entities() and ha.text(unique_id) == text, 15 * SLACK,
+                   lambda: f"{device} shows {text}; it shows {ha.text(unique_id)}")
 
-        try:
-            wait_until(lambda: look() == state, 15 * SLACK, device)
-        except AssertionError:
-            assert look() == state
-
-    def call(device, service, **data):
-        getattr(Entity(ha, *ha.entities()[f"gatt2mqtt_{device}_entity_main"]), service)(**data)
+    def act(device, action, **data):
+        ha.act(f"gatt2mqtt_{device}_entity_main", action, **data)
 
     shows("lamp", "off brightness=128")
-    call("lamp", "turn_on", brightness=51, color_temp_kelvin=4000)
-    shows("lamp", "on brightness=51 color_temp_kelvin=4000")
+    act("lamp", "turn_on", brightness=51, color_temp=250, rgb=(255, 128, 0), effect="candle")
+    shows("lamp", "on brightness=51 color_temp=250 rgb=(255, 128, 0) effect=candle")
     shows("blind", "open position=70")  # it counts the other way round
-    call("blind", "set_position", position=20)
+    act("blind", "set_position", position=20)
     shows("blind", "open position=20")
-    call("blind", "press", action="close")
+    act("blind", "close")
     shows("blind", "closed position=0")
     assert sample.simulator.ask("get blind report") == "64"
-    call("blind", "press", action="stop")
+    act("blind", "stop")
     wait_until(lambda: sample.simulator.ask("writes blind control") == "request:ff", 10 * SLACK,
                "the blind is told to stop")
     shows("door", "locked")
-    call("door", "press", action="unlock")
+    act("door", "unlock")
     shows("door", "unlocked")
-    shows("radiator", "heat temperature=20 current=21 action=idle")
-    call("radiator", "set_temperature", temperature=22.5)
-    shows("radiator", "heat temperature=22.5 current=21 action=idle")
-    call("radiator", "set_mode", mode="off")
-    shows("radiator", "off temperature=22.5 current=21 action=idle")
+    shows("radiator", "heat temperature=20 current_temperature=21 action=idle")
+    act("radiator", "set_temperature", temperature=22.5)
+    shows("radiator", "heat temperature=22.5 current_temperature=21 action=idle")
+    act("radiator", "set_mode", mode="off")
+    shows("radiator", "off temperature=22.5 current_temperature=21 action=idle")
     assert sample.simulator.ask("get radiator settings") == "2d00"
 
 
