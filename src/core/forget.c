@@ -9,6 +9,8 @@
 
 #include "util/cleanup.h"
 
+#define BONDED \
+    "it is bonded, and with its cache BlueZ would forget the bond: that is what `unpair` does"
 #define FORGET_MS 45000 /* BlueZ is asked to disconnect three times in it */
 
 static bool has_object(const struct peer *peer)
@@ -60,6 +62,10 @@ void forget_go_on(struct peer *peer)
 
     if (peer->device || errand->asked)
         return; /* the link, or the attempt, ends first */
+    if (errand->kind == ERRAND_KIND_CLEAR_CACHE && is_bonded(peer)) { /* meanwhile */
+        command_answer_error(peer->gateway, errand_end(peer), "not_supported", 0, BONDED);
+        return;
+    }
     errand->asked = true;
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device)
@@ -116,9 +122,7 @@ static bool may_forget(struct peer *peer, bool unpair, struct command *command)
         command_answer_error(gateway, command, "not_connected", 0, "BlueZ does not know it now: %s",
                              peer->why);
     else if (!unpair && is_bonded(peer))
-        command_answer_error(gateway, command, "not_supported", 0,
-                             "it is bonded, and with its cache BlueZ would forget the bond: that "
-                             "is what `unpair` does");
+        command_answer_error(gateway, command, "not_supported", 0, BONDED);
     else
         return true;
     return false;

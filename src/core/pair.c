@@ -13,8 +13,13 @@
 #define PAIR_MS     90000 /* a person may have to press something at the peer */
 #define PAIR_ALL_MS 120000
 
-static bool is_bonded(const struct peer *peer)
+/* by the adapter that it is linked by; without a link by any */
+static bool is_bonded(struct peer *peer)
 {
+    const struct sighting *linked = peer->link_up ? peer_find_sighting(peer, peer->device) : NULL;
+
+    if (linked)
+        return linked->bonded;
     for (size_t i = 0; i < MAX_ADAPTERS; i++)
         if (peer->sightings[i].device && peer->sightings[i].bonded)
             return true;

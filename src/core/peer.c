@@ -471,6 +471,12 @@ void peer_blind_ended(struct peer *peer, uint64_t again_ms)
 
 static void clear_cache(struct peer *peer, uint32_t adapter, uint32_t device)
 {
+    const struct sighting *sighting = peer_find_sighting(peer, device);
+
+    if (sighting && sighting->bonded) { /* meanwhile */
+        peer->clear_cache = false;
+        return;
+    }
     struct action *action = actions_add(peer->gateway->actions, ACTION_REMOVE_DEVICE);
 
     peer->clear_cache = false;

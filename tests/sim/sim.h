@@ -138,7 +138,7 @@ struct sim_gatt {
 struct sim_object {
     uint32_t id; /* 0: none */
     int radio, device;
-    bool permanent, connected, resolved, tree_told, changing, going;
+    bool permanent, bonded, connected, resolved, tree_told, changing, going;
     bool told_resolved;              /* the core has seen the tree on this link */
     uint64_t last_seen_us, heard_us; /* heard_us: as the core was told; 0: not since it matters */
     uint64_t link;                   /* number of the link or attempt, never used again */
@@ -162,7 +162,8 @@ struct sim_device {
     struct sim_object *linked; /* borrowed, or NULL */
     struct sim_char chars[N_CHARS_MAX];
     size_t n_chars;
-    uint16_t shift; /* of the handles */
+    uint16_t shift;     /* of the handles */
+    uint64_t unpair_us; /* when somebody asked to throw its bond away last; 0: never */
     enum connect_mode connect;
     enum resolve_mode resolve;
     enum subscribe_mode subscribe;

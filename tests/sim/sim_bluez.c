@@ -383,6 +383,7 @@ void sim_object_make(struct sim *sim, int radio, int device)
                                   .radio = radio,
                                   .device = device,
                                   .permanent = permanent,
+                                  .bonded = permanent && object->bonded,
                                   .connected = connected,
                                   .resolved = connected,
                                   .link = ++sim->next_link,
@@ -407,6 +408,8 @@ void sim_object_tell(struct sim *sim, struct sim_object *object, bool heard)
                                              .heard = heard,
                                              .rssi = RSSI_UNKNOWN,
                                              .connected = object->connected,
+                                             .paired = object->bonded,
+                                             .bonded = object->bonded,
                                              .services_resolved = object->resolved,
                                              .uuids = &uuid,
                                              .n_uuids = 1};
@@ -501,7 +504,7 @@ static void remove_done(struct sim *sim, uint64_t serial, uint64_t id)
     struct sim_object *object = sim_object_of_id(sim, (uint32_t)id);
 
     if (object) {
-        object->permanent = false;
+        object->permanent = object->bonded = false;
         sim_object_remove(sim, object);
     }
     if (call && call->serial == serial)
@@ -509,6 +512,14 @@ static void remove_done(struct sim *sim, uint64_t serial, uint64_t id)
 }
 
 /* ---- actions ---- */
+
+/* not long ago; it may have waited for the link to go down */
+static bool unpair_is_asked(const struct sim *sim, int device)
+{
+    uint64_t asked_us = sim->devices[device].unpair_us;
+
+    return asked_us && sim->now.mono_us - asked_us < S_TO_US(60);
+}
 
 static void adapter_action(struct sim *sim, struct sim_call *call, const struct action *action)
 {
@@ -552,6 +563,9 @@ static void device_action(struct sim *sim, struct sim_call *call, const struct a
     case ACTION_PAIR: sim_pair(sim, call); break;
     case ACTION_INSPECT: sim_inspect(sim, call); break;
     default:
+        if (object->bonded && !unpair_is_asked(sim, object->device))
+            sim_fail(sim, "the bond of d%d is thrown away, and nobody asked for it",
+                     object->device);
         call->object = NULL; /* the answer survives it */
         sim_schedule(sim, sim_between(sim, 5000, 100000), remove_done, call->serial, object->id);
         break;

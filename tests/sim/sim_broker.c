@@ -330,8 +330,11 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
                                               : "";
 
     if (!sim->quiet && sim_chance(sim, 2)) {
+        bool unpair = sim_chance(sim, 40);
         snprintf(buf, size, "\"device\":\"d%zu\"}", device);
-        return sim_chance(sim, 70) ? "clear_cache" : "unpair";
+        if (unpair)
+            sim->devices[device].unpair_us = sim->now.mono_us;
+        return unpair ? "unpair" : "clear_cache";
     }
     if (!sim->quiet && sim_chance(sim, 2)) {
         snprintf(buf, size, "\"device\":\"d%zu\"%s}", device,

@@ -508,6 +508,10 @@ static void answer_pair(struct sim *sim, uint64_t serial, uint64_t status)
 
     if (drop && before)
         sim_link_down(sim, object);
+    if (status == BT_STATUS_OK && object && !sim->devices[object->device].fleeting) {
+        object->bonded = object->permanent = true;
+        sim_object_tell(sim, object, false);
+    }
     call = sim_call_find(sim, serial);
     if (call)
         sim_call_end(sim, call, (enum bt_status)status);

@@ -184,6 +184,18 @@ static void a_bond_is_removed_by_unpair_only(void **state)
     world_free(world);
 }
 
+static void a_bond_that_is_made_meanwhile_stays(void **state)
+{
+    struct world *world = begin_online();
+
+    ask(world, "clear_cache", "");
+    set_bonded(world, true);
+    go_down(world);
+    expect(world, "clear_cache", "\"code\":\"not_supported\"");
+    assert_int_equal(world_count(world, ACTION_REMOVE_DEVICE), 0);
+    world_free(world);
+}
+
 static void who_is_not_bonded_is_unpaired_already(void **state)
 {
     struct world *world = begin_online();
@@ -300,6 +312,7 @@ int main(void)
         cmocka_unit_test(without_a_link_it_is_cleared_at_once),
         cmocka_unit_test(at_every_adapter),
         cmocka_unit_test(a_bond_is_removed_by_unpair_only),
+        cmocka_unit_test(a_bond_that_is_made_meanwhile_stays),
         cmocka_unit_test(who_is_not_bonded_is_unpaired_already),
         cmocka_unit_test(who_refused_us_for_a_lost_bond_is_tried_again_at_once),
         cmocka_unit_test(a_paused_device_can_be_unpaired),
