@@ -3,6 +3,7 @@
 
 #include "util/bytes.h"
 #include "util/decimal.h"
+#include "util/round.h"
 #include "util/utf8.h"
 #include <math.h>
 #include <stdio.h>
@@ -152,7 +153,7 @@ static int encode_integer(const struct field_spec *spec, const struct number *nu
 
         if (spec->scaled)
             inexact = (inexact - decimal_to_double(spec->add)) / decimal_to_double(spec->scale);
-        inexact = round(inexact);
+        inexact = round_away(inexact);
         if (!is_signed && bits == 64 && inexact >= 0x1p63 && inexact < 0x1p64) {
             *ret_raw = (uint64_t)inexact;
             return spec->scaled ? CODEC_E_RANGE : 0;

@@ -7,6 +7,7 @@
 #include "core/entity.h"
 #include "util/decimal.h"
 #include "util/err.h"
+#include "util/round.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -263,7 +264,7 @@ static void put_value(struct strbuf *out, const struct composed *composed,
     if (kelvin)
         strbuf_puts(out, "{{ (1000000 / value) | round | int }}");
     else if (bounded)
-        strbuf_printf(out, "{{ [value, %d] | max }}", (int)ceil(least));
+        strbuf_printf(out, "{{ [value, %d] | max }}", (int)round_up(least));
     else
         strbuf_puts(out, "{{ value }}");
 }
@@ -369,7 +370,7 @@ static void write_position(struct json_writer *w, const struct composed *compose
     if (closed)
         json_write_raw(w, closed->value, strlen(closed->value));
     else
-        json_write_int(w, (int64_t)ceil(least));
+        json_write_int(w, (int64_t)round_up(least));
 }
 
 static void write_mireds(struct json_writer *w, const struct field_spec *field, double least,
@@ -381,7 +382,7 @@ static void write_mireds(struct json_writer *w, const struct field_spec *field, 
     if (!given)
         return;
     json_write_key(w, "min_mireds");
-    json_write_int(w, (int64_t)ceil(kelvin ? 1e6 / most : least));
+    json_write_int(w, (int64_t)round_up(kelvin ? 1e6 / most : least));
     json_write_key(w, "max_mireds");
     json_write_int(w, (int64_t)(kelvin ? 1e6 / least : most));
 }
@@ -417,12 +418,12 @@ static void write_range(struct json_writer *w, const struct composed *composed)
     switch (role->range) {
     case ROLE_RANGE_NONE: break;
     case ROLE_RANGE_BRIGHTNESS:
-        key_number(w, "brightness_scale", most < 1 ? 1 : floor(most));
+        key_number(w, "brightness_scale", most < 1 ? 1 : round_down(most));
         break;
     case ROLE_RANGE_COLOR_TEMP: write_mireds(w, field, least, most); break;
     case ROLE_RANGE_SPEED:
-        key_number(w, "speed_range_min", least < 1 ? 1 : ceil(least));
-        key_number(w, "speed_range_max", most < 2 ? 2 : floor(most));
+        key_number(w, "speed_range_min", least < 1 ? 1 : round_up(least));
+        key_number(w, "speed_range_max", most < 2 ? 2 : round_down(most));
         break;
     case ROLE_RANGE_TEMPERATURE:
         if (known && strncmp(role->name, "temperature_", 12) != 0)
@@ -434,8 +435,8 @@ static void write_range(struct json_writer *w, const struct composed *composed)
         break;
     case ROLE_RANGE_POSITION: write_position(w, composed, least, most); break;
     case ROLE_RANGE_TILT:
-        key_number(w, "tilt_min", ceil(least));
-        key_number(w, "tilt_max", floor(most));
+        key_number(w, "tilt_min", round_up(least));
+        key_number(w, "tilt_max", round_down(most));
         break;
     case ROLE_RANGE_NUMBER:
         discovery_write_bounds(w, field, known ? least : -1e9, known ? most : 1e9);

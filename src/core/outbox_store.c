@@ -9,7 +9,7 @@
 #include <utlist.h>
 
 #define SPARES_MAX      64   /* messages kept for reuse, */
-#define SPARE_SIZE_MAX  4096 /* none larger than this */
+#define SPARE_SIZE_MAX  1024 /* none larger than this */
 #define SPARE_SIZE_MIN  128
 #define IDLE_TOPICS_MAX 1024 /* topics remembered without a message */
 #define TRIM_AFTER      2048 /* a burst of so many messages gives its memory back */

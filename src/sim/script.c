@@ -2,6 +2,7 @@
 #include "sim/script.h"
 
 #include "util/bytes.h"
+#include "util/round.h"
 #include <math.h>
 #include <string.h>
 
@@ -64,6 +65,25 @@ static double unit_from_hash(uint64_t hash)
     return (double)(hash >> 11) / (double)(UINT64_C(1) << 53);
 }
 
+/* of a whole turn's part; a series is exact enough, and libm would cost memory (util/round.h) */
+static double sine(double turn)
+{
+    if (turn > 0.5)
+        return -sine(turn - 0.5);
+    double x = 2 * M_PI * (turn > 0.25 ? 0.5 - turn : turn), term = x, sum = x;
+
+    for (int n = 2; n <= 20; n += 2) {
+        term *= -x * x / (n * (n + 1));
+        sum += term;
+    }
+    return sum;
+}
+
+static double count(uint64_t period, double span)
+{
+    return span < 0x1p53 ? (double)(period % ((uint64_t)span + 1)) : (double)period;
+}
+
 double script_wave_at(const struct script_wave *wave, uint64_t now_us, uint64_t seed)
 {
     uint64_t period = now_us / wave->period_us;
@@ -73,11 +93,11 @@ double script_wave_at(const struct script_wave *wave, uint64_t now_us, uint64_t 
     switch (wave->shape) {
     case SCRIPT_SHAPE_SINE:
         /* starts in the middle and rises */
-        return wave->min + span * (0.5 + 0.5 * sin(2 * M_PI * phase));
+        return wave->min + span * (0.5 + 0.5 * sine(phase));
     case SCRIPT_SHAPE_TRIANGLE: return wave->min + span * (phase < 0.5 ? 2 * phase : 2 - 2 * phase);
     case SCRIPT_SHAPE_SAW: return wave->min + span * phase;
     case SCRIPT_SHAPE_RANDOM: return wave->min + span * unit_from_hash(script_hash(seed, period));
-    case SCRIPT_SHAPE_COUNT: return wave->min + fmod((double)period, floor(span) + 1);
+    case SCRIPT_SHAPE_COUNT: return wave->min + count(period, span);
     }
     return wave->min;
 }
@@ -87,7 +107,7 @@ void script_wave_apply(const struct script_wave *wave, uint64_t now_us, uint64_t
 {
     if (wave->offset > length || wave->type.n_bytes > length - wave->offset)
         return;
-    double v = nearbyint(script_wave_at(wave, now_us, seed));
+    double v = round_even(script_wave_at(wave, now_us, seed));
     uint64_t raw = v < 0 ? -(uint64_t)-v : (uint64_t)v;
 
     put_le(value + wave->offset, raw, wave->type.n_bytes);
@@ -109,5 +129,5 @@ int script_wander(int from, int to, uint64_t now_us, uint64_t seed)
     double a = unit_from_hash(script_hash(seed, step));
     double b = unit_from_hash(script_hash(seed, step + 1));
 
-    return (int)nearbyint(from + (to - from) * (a + (b - a) * phase));
+    return (int)round_even(from + (to - from) * (a + (b - a) * phase));
 }

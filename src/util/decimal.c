@@ -1,6 +1,8 @@
 /* Exact decimal arithmetic; see decimal.h. Must not know what is measured. */
 #include "util/decimal.h"
 
+#include "util/round.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -210,7 +212,7 @@ static bool shortest(double value, bool as_float, struct decimal *ret_value)
         return false;
     for (unsigned k = 0; k <= DECIMAL_MAX_DECIMALS; k++) {
         double power = (double)powers[k];
-        double mantissa = nearbyint(magnitude * power);
+        double mantissa = round_even(magnitude * power);
 
         if (mantissa > exact_limit)
             return false;
@@ -250,7 +252,7 @@ bool decimal_round_double(double value, uint8_t decimals, struct decimal *ret_va
         ret_value->decimals = decimals;
         return true;
     }
-    double scaled = nearbyint(value * (double)powers[decimals]);
+    double scaled = round_even(value * (double)powers[decimals]);
     if (!(fabs(scaled) < 9007199254740992.0))
         return false;
     ret_value->mantissa = (int64_t)scaled;
