@@ -329,6 +329,30 @@ static void damage(struct play *p)
     }
 }
 
+/* what was taken is what was given, but for the last place of the field */
+static void check_is_rounded(struct play *p, const struct value *given, const uint8_t *data,
+                             size_t length)
+{
+    struct value values[SCHEMA_MAX_FIELDS];
+    double x, y;
+
+    assert_int_equal(codec_decode(p->schema, data, length, values, NULL), 0);
+    for (size_t i = 0; i < p->schema->n_fields; i++) {
+        const struct field_spec *spec = &p->schema->fields[i];
+
+        if (schema_is_alternative(p->schema, i) || spec->n_enums || !value_number(&given[i], &x) ||
+            !value_number(&values[i], &y))
+            continue;
+        bool whole = spec->type == FIELD_TYPE_UINT || spec->type == FIELD_TYPE_INT;
+        double place = whole ? fabs(decimal_to_double(spec->scale)) / 2 : 0;
+        if (spec->rounded)
+            place += 0.5 / (double)decimal_pow10(spec->round_to);
+        if (fabs(x - y) > place + 1e-9 * (fabs(x) + fabs(y)) &&
+            (whole || !is_near(spec, &given[i], &values[i])))
+            fail_bytes(p, "another value than was set", 0, i, data, length);
+    }
+}
+
 static void check_set(struct play *p, const char *name, const char *text, size_t length)
 {
     static struct payload_set set;
@@ -347,6 +371,8 @@ static void check_set(struct play *p, const char *name, const char *text, size_t
     if (set.is_raw)
         return;
     r = codec_encode(p->schema, set.values, &context, bytes, sizeof(bytes), &n, &field);
+    if (r == 0)
+        check_is_rounded(p, set.values, bytes, n);
     if (r == 0)
         check_canonical(p, bytes, n, NULL);
 }
