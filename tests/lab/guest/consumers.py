@@ -128,6 +128,32 @@ def requests(h):
               json.dumps(answer))
 
 
+def operations(h):
+    """Requests about a peer as a whole."""
+    h.request("pause", device="thermometer")
+    answer = h.request("scan", duration="4s")
+    heard = {each["address"]: each for each in answer["data"]["heard"]}
+    h.s.check("a scan hears who is let go",
+              heard.get("00:1A:7D:00:04:01", {}).get("name") == "Lab thermometer"
+              and heard["00:1A:7D:00:04:01"]["device"] == "thermometer"
+              and "0x1809" in heard["00:1A:7D:00:04:01"]["services"], json.dumps(answer))
+    h.request("resume", device="thermometer")
+    h.shows("which comes back", "thermometer_status_connectivity", "on", 30)
+    answer = h.request("inspect", device="plug", values=True)
+    found = [each for service in answer["data"]["services"]
+             for each in service["characteristics"] if each.get("characteristic") == "relay"]
+    h.s.check("its tree and values are shown", answer["data"]["complete"] and len(found) == 1
+              and found[0]["value"] == "00" and found[0]["properties"] == ["read", "write"],
+              json.dumps(answer))
+    answer = h.request("pair", device="plug")
+    h.s.check("a peer that cannot pair says so", answer["error"]["code"] == "pair_failed",
+              json.dumps(answer))
+    h.shows("and is there all the same", "plug_status_connectivity", "on", 30)
+    answer = h.request("clear_cache", device="plug")
+    h.s.check("BlueZ forgets a peer", answer.get("data") == {"cleared": True}, json.dumps(answer))
+    h.shows("and finds it anew", "plug_status_connectivity", "on", 30)
+
+
 def kept(h):
     """What somebody sees who comes now, and what only those who were there saw."""
     late = Recorder(h.mqtt.PORT)
@@ -185,6 +211,7 @@ def play(s):
     states(h)
     switch(h)
     requests(h)
+    operations(h)
     kept(h)
     birth(h)
     away(h)
