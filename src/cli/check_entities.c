@@ -23,12 +23,13 @@ void check_print_entities(struct strbuf *out, const struct settings *settings,
                           const struct device_settings *device)
 {
     _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+    const struct discovery_about about = {.settings = settings, .device = device, .version = ""};
     const char *before = "  entities      ", *id;
     json_t *component;
 
     if (!discovery_is_on(settings))
         return;
-    discovery_write_device(&text, settings, device, NULL, "");
+    discovery_write_device(&text, &about, NULL, 0);
     _cleanup_(json_decrefp) json_t *document = json_loads(strbuf_str(&text), 0, NULL);
     json_object_foreach(json_object_get(document, "components"), id, component)
     {
@@ -37,6 +38,6 @@ void check_print_entities(struct strbuf *out, const struct settings *settings,
         print_entity(out, before, component, device);
         before = "                ";
     }
-    if (text.length > DISCOVERY_MAX_BYTES)
+    if (text.length > DISCOVERY_MAX_BYTES && settings->home_assistant.discovery == DISCOVERY_DEVICE)
         strbuf_puts(out, "                too much for one document: Home Assistant gets none\n");
 }

@@ -124,7 +124,7 @@ static const struct key commands_keys[] = {
 
 static const struct key_word discovery_words[] = {
     {"device", DISCOVERY_DEVICE, false},
-    {"component", DISCOVERY_COMPONENT, true},
+    {"component", DISCOVERY_COMPONENT, false},
     {"off", DISCOVERY_OFF, false},
 };
 
@@ -134,7 +134,8 @@ static const struct key home_assistant_keys[] = {
      WORDS(discovery_words),
      .fallback = "device",
      AT(struct settings, home_assistant.discovery),
-     .help = "how devices are announced to Home Assistant: a document per device, or not (off)"},
+     .help = "how devices are announced to Home Assistant: one document per device, one per entity "
+             "(component, for other programs that read them), or not (off)"},
     {.name = "prefix",
      .type = KEY_TOPIC,
      .max = SETTINGS_MAX_BASE_TOPIC,

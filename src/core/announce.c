@@ -13,6 +13,8 @@
 #define BIRTH_MIN_MS  1000 /* all gateways hear it at once */
 #define BIRTH_SPAN_MS 9000
 
+#define MIGRATE_PAUSE_MS 1000 /* Home Assistant has taken in what was said before */
+
 static uint64_t hash_of(const struct strbuf *text)
 {
     uint64_t hash = 0xcbf29ce484222325ULL;
@@ -37,8 +39,21 @@ static void refuse(struct gateway *gateway, const struct peer *peer, const char 
     status_event(gateway, "publish_refused", peer, "packet_too_large", text);
 }
 
-/* the document in gateway->payload, unless it is as told before */
-static void publish(struct gateway *gateway, const struct peer *peer, const char *topic,
+static void put(struct gateway *gateway, const char *topic, const void *payload, size_t length)
+{
+    struct outbox_put put = {.topic = topic,
+                             .payload = payload,
+                             .length = length,
+                             .qos = 1,
+                             .retain = true,
+                             .latest_only = true,
+                             .status = true};
+
+    gateway_put(gateway, &put);
+}
+
+/* the document in gateway->payload, unless it is as told before; false: it cannot go */
+static bool publish(struct gateway *gateway, const struct peer *peer, const char *topic,
                     uint64_t *announced)
 {
     /* MQTT 5.0 section 2.1.4, 3.3: the header, the topic and an empty list of properties */
@@ -47,115 +62,360 @@ static void publish(struct gateway *gateway, const struct peer *peer, const char
 
     if (!strbuf_ok(&gateway->payload)) {
         gateway->counts.rejected++;
-        return;
+        return false;
     }
     uint64_t hash = hash_of(&gateway->payload);
     if (*announced == hash)
-        return;
+        return true;
     *announced = hash;
     if (gateway->max_packet)
         limit = MIN_OF(limit, MAX_OF(gateway->max_packet, around) - around);
     if (gateway->payload.length > limit) {
         refuse(gateway, peer, topic, limit);
-        return;
+        return false;
     }
-    struct outbox_put put = {.topic = topic,
-                             .payload = strbuf_str(&gateway->payload),
-                             .length = gateway->payload.length,
-                             .qos = 1,
-                             .retain = true,
-                             .latest_only = true,
-                             .status = true};
-    gateway_put(gateway, &put);
+    put(gateway, topic, strbuf_str(&gateway->payload), gateway->payload.length);
+    return true;
 }
 
-static void announce(struct peer *peer)
+/* ---- documents; `peer` NULL: the gateway's own ---- */
+
+static struct announced *announced_of(struct gateway *gateway, struct peer *peer)
 {
-    struct gateway *gateway = peer->gateway;
-    bool lasts = peer->bound && !bt_address_is_private(&peer->address, peer->address_type);
+    return peer ? &peer->announced : &gateway->announced;
+}
+
+static struct discovery_about about(const struct gateway *gateway, const struct peer *peer)
+{
+    bool lasts = peer && peer->bound && !bt_address_is_private(&peer->address, peer->address_type);
+
+    return (struct discovery_about){.settings = gateway->settings,
+                                    .device = peer ? peer->settings : NULL,
+                                    .address = lasts ? &peer->address : NULL,
+                                    .version = gateway->version};
+}
+
+struct saying {
+    struct gateway *gateway;
+    struct peer *peer;
+    size_t index;
+};
+
+static void say_entity(void *data, const struct discovery_entity *entity)
+{
+    struct saying *saying = data;
+    struct gateway *gateway = saying->gateway;
+    struct discovery_about of = about(gateway, saying->peer);
+    struct announced_entity *announced =
+        announced_find(announced_of(gateway, saying->peer), entity->path, &saying->index);
     char topic[DISCOVERY_TOPIC_SIZE];
 
+    if (!announced) /* it is not in the list of devices: there was no memory for it */
+        return;
     strbuf_reset(&gateway->payload);
-    discovery_write_device(&gateway->payload, gateway->settings, peer->settings,
-                           lasts ? &peer->address : NULL, gateway->version);
-    publish(gateway, peer, discovery_topic(gateway->settings, peer->settings->id, topic),
-            &peer->announced);
-    peer->documented = true;
+    discovery_write_entity(&gateway->payload, &of, entity);
+    discovery_entity_topic(of.settings, of.device ? of.device->id : NULL, entity->path, topic);
+    (void)publish(gateway, saying->peer, topic, &announced->hash);
+}
+
+/* The document of all, in which those that are gone are marked. True: it is on its way still. */
+static bool mark_gone(struct gateway *gateway, struct peer *peer)
+{
+    struct announced *announced = announced_of(gateway, peer);
+    struct discovery_about of = about(gateway, peer);
+    const char *gone[ANNOUNCED_GONE_MAX];
+    char topic[DISCOVERY_TOPIC_SIZE];
+    size_t n;
+
+    discovery_topic(of.settings, of.device ? of.device->id : NULL, topic);
+    if (announced->marking && outbox_holds(gateway->outbox, topic))
+        return true;
+    if (announced->marking)
+        announced_forget_gone(announced);
+    gateway->bridge_dirty |= announced->marking; /* the list goes without them */
+    announced->marking = false;
+    n = announced_gone(announced, gone, ANNOUNCED_GONE_MAX);
+    if (!n)
+        return false;
+    strbuf_reset(&gateway->payload);
+    discovery_write_device(&gateway->payload, &of, gone, n);
+    announced->hash = 0;
+    announced->marking = true;
+    gateway->announce_waits = true;
+    return publish(gateway, peer, topic, &announced->hash) || mark_gone(gateway, peer);
+}
+
+static void announce(struct gateway *gateway, struct peer *peer)
+{
+    struct announced *announced = announced_of(gateway, peer);
+    struct discovery_about of = about(gateway, peer);
+    struct saying saying = {.gateway = gateway, .peer = peer};
+    char topic[DISCOVERY_TOPIC_SIZE];
+
+    if (announced->waits)
+        return; /* for what was told in another form */
+    if (peer)
+        peer->documented = of.settings->home_assistant.discovery;
+    if (of.settings->home_assistant.discovery == DISCOVERY_COMPONENT) {
+        if (!discovery_each(of.settings, of.device, say_entity, &saying))
+            gateway->counts.rejected++;
+        return;
+    }
+    if (mark_gone(gateway, peer))
+        return;
+    strbuf_reset(&gateway->payload);
+    discovery_write_device(&gateway->payload, &of, NULL, 0);
+    discovery_topic(of.settings, of.device ? of.device->id : NULL, topic);
+    if (publish(gateway, peer, topic, &announced->hash))
+        announced_told(announced);
+}
+
+/* ---- the other form ---- */
+
+/*
+ * Home Assistant refuses an entity that it knows from another document. So each document of the
+ * form before is replaced by DISCOVERY_MIGRATE, which lets go of its entities and keeps what the
+ * user has set; then, MIGRATE_PAUSE_MS later, come those of the present form, and after another
+ * pause the old topics are cleared. What is gone altogether is removed and not let go, so that
+ * nothing of it stays.
+ */
+
+static bool is_other_form(struct gateway *gateway, struct peer *peer, const char *topic)
+{
+    const char *device = peer ? peer->settings->id : NULL;
+    char text[DISCOVERY_TOPIC_SIZE];
+    size_t index = 0;
+
+    if (gateway->settings->home_assistant.discovery == DISCOVERY_COMPONENT)
+        return strcmp(topic, discovery_topic(gateway->settings, device, text)) == 0;
+    return discovery_path_of(gateway->settings, device, topic, text) &&
+           announced_find(announced_of(gateway, peer), text, &index);
+}
+
+/* Each topic of memory that waits for this; the rest is let go, to be cleared. */
+static void migrate(struct gateway *gateway)
+{
+    bool component = gateway->settings->home_assistant.discovery == DISCOVERY_COMPONENT;
+    bool marking = false, any = false;
+    struct held_topic held;
+
+    for (size_t i = memory_count(gateway); i-- > 0;) {
+        if (!memory_held(gateway, i, &held) || (held.peer && !held.peer->speaks))
+            continue;
+        if (!is_other_form(gateway, held.peer, held.topic)) {
+            memory_release(gateway, i);
+            continue;
+        }
+        announced_of(gateway, held.peer)->waits = true;
+        if (component && mark_gone(gateway, held.peer)) {
+            marking = true;
+            continue;
+        }
+        put(gateway, held.topic, DISCOVERY_MIGRATE, strlen(DISCOVERY_MIGRATE));
+        memory_migrate(gateway, i);
+        any = true;
+    }
+    gateway->announce_waits |= marking || any;
+    if (any)
+        gateway->migration = MIGRATION_ASKED;
+}
+
+static bool is_asked(struct gateway *gateway)
+{
+    struct held_topic held;
+
+    /* the one that went out last is the first to look at */
+    for (size_t i = 0; i < memory_count(gateway); i++)
+        if (memory_migrating(gateway, i, &held) && outbox_holds(gateway->outbox, held.topic))
+            return false;
+    return true;
+}
+
+static void pause_migration(struct gateway *gateway, enum migration next)
+{
+    gateway->migration = next;
+    gateway->migration_us = gateway_in(gateway, MIGRATE_PAUSE_MS);
+    gateway_arm(gateway, gateway->migration_us);
+}
+
+/* the present documents may go, or the old topics be cleared */
+static void migrated(struct gateway *gateway, bool cleared)
+{
+    struct held_topic held;
+
+    for (size_t i = memory_count(gateway); i-- > 0;) {
+        if (!memory_migrating(gateway, i, &held))
+            continue;
+        if (cleared) {
+            memory_release(gateway, i);
+            if (held.peer && gateway->settings->home_assistant.discovery == DISCOVERY_COMPONENT)
+                announced_forget_told(&held.peer->announced);
+        } else if (held.peer || held.own) {
+            announced_of(gateway, held.peer)->waits = false;
+        }
+    }
+}
+
+/* Those wait for the migration that is going on, and for the next one. */
+static void hold_back(struct gateway *gateway)
+{
+    struct held_topic held;
+
+    for (size_t i = memory_holds_any(gateway) ? memory_count(gateway) : 0; i-- > 0;)
+        if (memory_held(gateway, i, &held) && is_other_form(gateway, held.peer, held.topic))
+            announced_of(gateway, held.peer)->waits = true;
+}
+
+static void begin_migration(struct gateway *gateway)
+{
+    gateway->migration = MIGRATION_NONE;
+    gateway->announced.waits = false;
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        gateway->peers[i]->announced.waits = false;
+    if (memory_holds_any(gateway))
+        migrate(gateway);
+}
+
+static void migrate_on(struct gateway *gateway)
+{
+    switch (gateway->migration) {
+    case MIGRATION_NONE: begin_migration(gateway); break;
+    case MIGRATION_ASKED:
+        gateway->announce_waits = true;
+        if (is_asked(gateway))
+            pause_migration(gateway, MIGRATION_PAUSE);
+        break;
+    case MIGRATION_PAUSE:
+        if (gateway->migration_us > gateway->now.mono_us)
+            break;
+        migrated(gateway, false);
+        pause_migration(gateway, MIGRATION_SAID);
+        break;
+    case MIGRATION_SAID:
+        if (gateway->migration_us > gateway->now.mono_us)
+            break;
+        migrated(gateway, true);
+        begin_migration(gateway);
+        break;
+    }
+    if (gateway->migration != MIGRATION_NONE)
+        hold_back(gateway);
+}
+
+static void announce_all(struct gateway *gateway)
+{
+    migrate_on(gateway);
+    announce(gateway, NULL);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        if (gateway->peers[i]->speaks)
+            announce(gateway, gateway->peers[i]);
+}
+
+/* True: something that went out has come, so that there is more to say. */
+static bool waits_no_more(struct gateway *gateway)
+{
+    bool marking = false;
+    char topic[DISCOVERY_TOPIC_SIZE];
+
+    gateway->announce_waits = false;
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        const struct peer *peer = gateway->peers[i];
+        if (!peer->announced.marking)
+            continue;
+        if (!outbox_holds(gateway->outbox,
+                          discovery_topic(gateway->settings, peer->settings->id, topic)))
+            return true;
+        marking = true;
+    }
+    gateway->announce_waits = marking || gateway->migration == MIGRATION_ASKED;
+    return gateway->migration == MIGRATION_ASKED && is_asked(gateway);
 }
 
 void announce_run(struct gateway *gateway)
 {
+    if (!gateway->announce_due && !(gateway->announce_waits && waits_no_more(gateway)))
+        return;
+    gateway->announce_due = false;
+    if (discovery_is_on(gateway->settings) && !gateway->stopping)
+        announce_all(gateway);
+}
+
+/* ---- what is not said any more ---- */
+
+static void leave_entity(void *data, const struct discovery_entity *entity)
+{
+    struct peer *peer = data;
     char topic[DISCOVERY_TOPIC_SIZE];
 
-    gateway->announce_due = false;
-    if (!discovery_is_on(gateway->settings) || gateway->stopping)
-        return;
-    strbuf_reset(&gateway->payload);
-    discovery_write_gateway(&gateway->payload, gateway->settings, gateway->version);
-    publish(gateway, NULL, discovery_gateway_topic(gateway->settings, topic), &gateway->announced);
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        if (gateway->peers[i]->speaks)
-            announce(gateway->peers[i]);
+    memory_leave(
+        peer->gateway, peer->settings->id,
+        discovery_entity_topic(peer->gateway->settings, peer->settings->id, entity->path, topic));
+}
+
+/* whatever was said of the device in that form, by this gateway or another one */
+static void leave_form(struct peer *peer, enum discovery_mode form)
+{
+    struct gateway *gateway = peer->gateway;
+    char topic[DISCOVERY_TOPIC_SIZE];
+
+    if (form == DISCOVERY_DEVICE)
+        memory_leave(gateway, peer->settings->id,
+                     discovery_topic(gateway->settings, peer->settings->id, topic));
+    else if (!discovery_each(gateway->settings, peer->settings, leave_entity, peer))
+        gateway->counts.rejected++;
+}
+
+static void forget_hashes(struct announced *announced)
+{
+    announced->hash = 0;
+    for (size_t i = 0; i < announced->n_entities; i++)
+        announced->entities[i].hash = 0;
 }
 
 void announce_again(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
-    char topic[DISCOVERY_TOPIC_SIZE];
 
-    peer->announced = 0;
+    enum discovery_mode form = gateway->settings->home_assistant.discovery;
+    enum discovery_mode before = peer->documented;
+
+    forget_hashes(&peer->announced);
     gateway->announce_due = true;
-    /* turned off while another gateway had the device: that one may have left a document, too */
-    if (discovery_is_on(gateway->settings) || (!peer->documented && !peer->taken_over))
+    /* changed while another gateway had the device */
+    if (before != form && before != DISCOVERY_OFF) {
+        peer->documented = DISCOVERY_OFF;
+        leave_form(peer, before);
+    }
+    /* turned off: that one may have left a document, too */
+    if (form != DISCOVERY_OFF || !peer->taken_over)
         return;
-    peer->documented = peer->taken_over = false;
-    memory_leave(gateway, peer->settings->id,
-                 discovery_topic(gateway->settings, peer->settings->id, topic));
+    peer->taken_over = false;
+    leave_form(peer, DISCOVERY_DEVICE);
+    leave_form(peer, DISCOVERY_COMPONENT);
 }
 
-void announce_forget(const struct peer *peer)
+void announce_forget(struct peer *peer)
 {
-    char topic[DISCOVERY_TOPIC_SIZE];
-
-    if (peer->gateway->settings->home_assistant.prefix) /* also what waits since it was on */
-        outbox_forget(peer->gateway->outbox,
-                      discovery_topic(peer->gateway->settings, peer->settings->id, topic));
+    announced_forget_queued(peer->gateway, peer);
 }
 
 static void forget_all(struct gateway *gateway)
 {
-    char topic[DISCOVERY_TOPIC_SIZE];
-
     gateway->birth_us = TIME_NEVER;
-    gateway->announced = 0;
-    if (gateway->settings->home_assistant.prefix)
-        outbox_forget(gateway->outbox, discovery_gateway_topic(gateway->settings, topic));
+    gateway->migration = MIGRATION_NONE;
+    gateway->announce_waits = false;
+    gateway->announced.waits = false;
+    announced_forget_queued(gateway, NULL);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        announce_forget(gateway->peers[i]);
-        gateway->peers[i]->announced = 0;
+        announced_forget_queued(gateway, gateway->peers[i]);
+        gateway->peers[i]->announced.waits = false;
     }
+    memory_hold(gateway);
 }
 
 void announce_begin(struct gateway *gateway)
 {
     forget_all(gateway);
-}
-
-const char *announce_topic(const struct gateway *gateway, const char *device,
-                           char buf[static DISCOVERY_TOPIC_SIZE])
-{
-    if (!discovery_is_on(gateway->settings))
-        return NULL;
-    return device ? discovery_topic(gateway->settings, device, buf)
-                  : discovery_gateway_topic(gateway->settings, buf);
-}
-
-bool announce_is_topic(const struct gateway *gateway, const char *device, const char *topic)
-{
-    char buf[DISCOVERY_TOPIC_SIZE];
-    const char *ours = announce_topic(gateway, device, buf);
-
-    return ours && strcmp(ours, topic) == 0;
 }
 
 /* ---- Home Assistant's birth ---- */
@@ -206,8 +466,19 @@ bool announce_message(struct gateway *gateway, const struct event *event)
     return true;
 }
 
+static void migration_timer(struct gateway *gateway)
+{
+    if (gateway->migration != MIGRATION_PAUSE && gateway->migration != MIGRATION_SAID)
+        return;
+    if (gateway->migration_us > gateway->now.mono_us)
+        gateway_arm(gateway, gateway->migration_us);
+    else
+        gateway->announce_due = true;
+}
+
 void announce_timer(struct gateway *gateway)
 {
+    migration_timer(gateway);
     if (gateway->birth_us > gateway->now.mono_us) {
         gateway_arm(gateway, gateway->birth_us);
         return;
@@ -215,7 +486,7 @@ void announce_timer(struct gateway *gateway)
     gateway->birth_us = TIME_NEVER;
     if (gateway->greeting.step != GREETING_STEP_DONE || gateway->stopping)
         return;
-    gateway->announced = 0;
+    forget_hashes(&gateway->announced);
     for (size_t i = 0; i < gateway->n_peers; i++)
         if (gateway->peers[i]->speaks) {
             status_link_again(gateway->peers[i]);
@@ -232,25 +503,30 @@ void announce_timer(struct gateway *gateway)
 void announce_reload(struct gateway *gateway, const struct settings *next)
 {
     const struct settings *old = gateway->settings;
-    char topic[DISCOVERY_TOPIC_SIZE];
     bool was_on = discovery_is_on(old), is_on = discovery_is_on(next);
+    bool moves =
+        was_on && is_on && strcmp(old->home_assistant.prefix, next->home_assistant.prefix) != 0;
 
-    if (was_on == is_on &&
-        (!is_on || strcmp(old->home_assistant.prefix, next->home_assistant.prefix) == 0))
+    announced_change(gateway, NULL);
+    for (size_t i = 0; i < gateway->n_peers; i++)
+        announced_change(gateway, gateway->peers[i]);
+    if (!moves && old->home_assistant.discovery == next->home_assistant.discovery)
         return;
     forget_all(gateway);
     if (was_on) {
-        memory_leave(gateway, MEMORY_GATEWAY, discovery_gateway_topic(old, topic));
-        if (gateway->greeting.step == GREETING_STEP_DONE)
+        announced_leave(gateway, NULL);
+        if (gateway->greeting.step == GREETING_STEP_DONE && (moves || !is_on))
             birth_filter(gateway, old, ACTION_TOPIC_UNSUBSCRIBE);
     }
-    for (size_t i = 0; i < gateway->n_peers; i++) {
+    for (size_t i = 0; was_on && i < gateway->n_peers; i++) {
         struct peer *peer = gateway->peers[i];
-        if (!was_on || !peer->ours)
+        if (moves || !is_on)
+            announced_forget_told(&peer->announced);
+        if (!peer->ours)
             continue;
-        peer->documented = false;
-        memory_leave(gateway, peer->settings->id, discovery_topic(old, peer->settings->id, topic));
+        peer->documented = DISCOVERY_OFF;
+        announced_leave(gateway, peer);
     }
-    if (is_on && gateway->greeting.step == GREETING_STEP_DONE)
+    if (is_on && gateway->greeting.step == GREETING_STEP_DONE && (moves || !was_on))
         birth_filter(gateway, next, ACTION_TOPIC_SUBSCRIBE);
 }

@@ -198,7 +198,7 @@ static void take(struct peer *peer)
         status_event(gateway, "claimed", peer, "ok", "this gateway has it now");
 }
 
-static size_t forget_queued(const struct peer *peer)
+static size_t forget_queued(struct peer *peer)
 {
     struct outbox *outbox = peer->gateway->outbox;
     size_t n = 0;
@@ -334,11 +334,12 @@ void claim_start(struct peer *peer)
     }
 }
 
-void claim_inherit(struct peer *peer, const struct peer *old)
+void claim_inherit(struct peer *peer, struct peer *old)
 {
     bool ours = old->ours;
 
     peer->documented = old->documented;
+    announced_inherit(peer, old);
     if (peer->claim.state == CLAIM_STATE_FOREIGN) {
         peer->gateway->counts.let_go += forget_queued(old);
         status_gone(old);

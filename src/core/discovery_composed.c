@@ -554,24 +554,14 @@ static void write_sensor(struct json_writer *w, struct composed *composed)
 
 /* ---- the whole ---- */
 
-/* where in the text the object starts */
-static size_t write_head(struct json_writer *w, const struct composed *composed)
+static void write_head(const struct composed *composed)
 {
     const struct entity_settings *entity = composed->entity;
-    char text[2 * SETTINGS_MAX_ID + 48];
 
-    snprintf(text, sizeof(text), "entity_%s", entity->id);
-    json_write_key(w, text);
-    size_t start = w->out->length;
-    json_write_object_begin(w);
-    discovery_key_string(w, "platform", entity->platform->name);
-    snprintf(text, sizeof(text), "gatt2mqtt_%s_entity_%s", composed->context->device->id,
-             entity->id);
-    discovery_key_string(w, "unique_id", text);
+    discovery_entity_begin(composed->context, entity->platform->name, "entity", entity->id);
     bool is_main = strcmp(entity->id, "main") == 0;
     discovery_write_name(composed->context, entity->id, entity->name,
                          entity->has_name ? !entity->name : is_main);
-    return start;
 }
 
 static void write_role(struct json_writer *w, const struct composed *composed)
@@ -597,8 +587,8 @@ void discovery_write_composed(const struct discovery_context *context,
     struct json_writer *w = context->w;
     struct composed composed = {.context = context, .entity = entity};
     const struct entity_platform *platform = entity->platform;
-    size_t start = write_head(w, &composed);
 
+    write_head(&composed);
     for (composed.role = 0; composed.role < platform->n_roles; composed.role++)
         write_role(w, &composed);
     write_actions(w, &composed);
@@ -614,6 +604,5 @@ void discovery_write_composed(const struct discovery_context *context,
     }
     if (strcmp(platform->name, "sensor") == 0)
         write_sensor(w, &composed);
-    json_write_object_end(w);
-    discovery_merge(w, start, entity->home_assistant);
+    discovery_entity_end(context, entity->home_assistant, NULL);
 }

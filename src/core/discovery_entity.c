@@ -217,61 +217,6 @@ static void write_name(struct json_writer *w, const struct entity *entity)
     discovery_key_string(w, "name", shown);
 }
 
-/* ---- ids ---- */
-
-/* whether a_b and c_d, put together, are the same */
-static bool is_same_id(const char *a, const char *b, const char *c, const char *d)
-{
-    char one[SETTINGS_MAX_ID + SCHEMA_MAX_NAME + 2], other[sizeof(one)];
-
-    if (strlen(a) + strlen(b) != strlen(c) + strlen(d))
-        return false;
-    snprintf(one, sizeof(one), "%s_%s", a, b);
-    snprintf(other, sizeof(other), "%s_%s", c, d);
-    return strcmp(one, other) == 0;
-}
-
-/* How many entities before it have the same id: `a`, `b_c` and `a_b`, `c`. */
-static size_t count_same(const struct entity *entity)
-{
-    const struct device_settings *device = entity->context->device;
-    const char *id = entity->characteristic->id;
-    size_t same = 0;
-
-    for (size_t i = 0; i < device->n_commands; i++)
-        same += is_same_id("command", device->commands[i].id, id, entity->name);
-    for (size_t i = 0; i < device->n_entities; i++)
-        same += is_same_id("entity", device->entities[i].id, id, entity->name);
-    for (size_t i = 0; &device->characteristics[i] != entity->characteristic; i++) {
-        const struct characteristic_settings *other = &device->characteristics[i];
-        size_t n = count_entities(device, other), index = 0;
-        for (size_t j = 0; j < n; j++) {
-            const struct field_spec *field = next_field(device, other, &index);
-            same += is_same_id(other->id, name_of(other, field), id, entity->name);
-        }
-    }
-    return same;
-}
-
-/* where in the text the entity's object starts */
-static size_t write_ids(struct json_writer *w, const struct entity *entity)
-{
-    char id[SETTINGS_MAX_ID + SCHEMA_MAX_NAME + 32];
-    size_t same = count_same(entity);
-    int n = snprintf(id, sizeof(id), "%s_%s", entity->characteristic->id, entity->name);
-
-    if (same)
-        snprintf(id + n, sizeof(id) - (size_t)n, "_%zu", same + 1);
-    json_write_key(w, id);
-    size_t start = w->out->length;
-    json_write_object_begin(w);
-    discovery_key_string(w, "platform", platform_names[entity->platform]);
-    char unique[sizeof(id) + SETTINGS_MAX_ID + 16];
-    snprintf(unique, sizeof(unique), "gatt2mqtt_%s_%s", entity->context->device->id, id);
-    discovery_key_string(w, "unique_id", unique);
-    return start;
-}
-
 /* ---- the state ---- */
 
 static void write_template(struct json_writer *w, const struct entity *entity)
@@ -485,7 +430,8 @@ static void write_entity(const struct discovery_context *context,
                         !uses(context->device, characteristic, index);
     entity.platform = choose_platform(&entity);
     entity.is_control &= entity.platform >= PLATFORM_SWITCH;
-    size_t start = write_ids(w, &entity);
+    discovery_entity_begin(context, platform_names[entity.platform], characteristic->id,
+                           entity.name);
     write_name(w, &entity);
     if (entity.platform == PLATFORM_BUTTON) {
         write_topic(w, "command_topic", &entity, "/set", "");
@@ -493,9 +439,8 @@ static void write_entity(const struct discovery_context *context,
     } else {
         write_body(w, &entity);
     }
-    json_write_object_end(w);
-    discovery_merge(w, start, characteristic->home_assistant);
-    discovery_merge(w, start, field ? field->home_assistant : NULL);
+    discovery_entity_end(context, characteristic->home_assistant,
+                         field ? field->home_assistant : NULL);
 }
 
 void discovery_write_sensor(const struct discovery_context *context,
@@ -528,18 +473,13 @@ static void write_button(const struct discovery_context *context,
     struct json_writer *w = context->w;
     char text[SETTINGS_MAX_BASE_TOPIC + 3 * SETTINGS_MAX_ID + 32];
 
-    snprintf(text, sizeof(text), "command_%s", command->id);
-    json_write_key(w, text);
-    json_write_object_begin(w);
-    discovery_key_string(w, "platform", "button");
-    snprintf(text, sizeof(text), "gatt2mqtt_%s_command_%s", context->device->id, command->id);
-    discovery_key_string(w, "unique_id", text);
+    discovery_entity_begin(context, "button", "command", command->id);
     discovery_write_name(context, command->id, command->name, false);
     snprintf(text, sizeof(text), "%s/%s/command/%s", context->settings->gateway.base_topic,
              context->device->id, command->id);
     discovery_key_string(w, "command_topic", text);
     discovery_key_string(w, "payload_press", "{}");
-    json_write_object_end(w);
+    discovery_entity_end(context, NULL, NULL);
 }
 
 void discovery_write_entities(const struct discovery_context *context)

@@ -23,12 +23,23 @@ bool discovery_is_binary_class(const char *device_class);
 bool discovery_is_event_class(const char *device_class);
 bool discovery_is_switch_class(const char *device_class);
 
-/* ---- discovery_entity.c ---- */
+/* ---- discovery.c ---- */
 struct discovery_context {
-    struct json_writer *w; /* borrowed; in the object of components */
+    struct json_writer *w; /* borrowed; between begin and end: in the entity's object */
     const struct settings *settings;
-    const struct device_settings *device;
+    const struct device_settings *device; /* NULL: the gateway itself */
+    struct discovery_sink *sink;          /* borrowed; what becomes of each entity */
 };
+/* One entity, its object open with the unique id in it; `first` and `second` are its names, most
+ * often of the characteristic and the field. Then its other keys are written, but not the platform,
+ * nor what is the whole device's. */
+void discovery_entity_begin(const struct discovery_context *context, const char *platform,
+                            const char *first, const char *second);
+/* `over`, `more`: what the file lays over it, in this order, or NULL; see discovery_merge() */
+void discovery_entity_end(const struct discovery_context *context, const char *over,
+                          const char *more);
+
+/* ---- discovery_entity.c ---- */
 /* all entities of the device but its diagnostics */
 void discovery_write_entities(const struct discovery_context *context);
 /* what a sensor of that field has besides its state */

@@ -86,6 +86,7 @@ int gateway_new(const struct gateway_options *options, struct gateway **ret_gate
     gateway->health_us = TIME_NEVER;
     gateway->reconnect_us = TIME_NEVER;
     gateway->birth_us = TIME_NEVER;
+    gateway->announced_stale = true;
     gateway->bluez_reason = REASON_STARTING;
 
     r = outbox_new(&limits, &gateway->outbox);
@@ -113,6 +114,7 @@ struct gateway *gateway_free(struct gateway *gateway)
     peers_done(gateway);
     dedup_free(gateway->dedup);
     memory_done(gateway);
+    announced_done(&gateway->announced);
     outbox_free(gateway->outbox);
     strbuf_done(&gateway->payload);
     free(gateway->topic_status);
@@ -480,6 +482,7 @@ static void dispatch(struct gateway *gateway, const struct event *event)
 /* `devices` goes before the topics it lists, availability before `online`. */
 static void say(struct gateway *gateway)
 {
+    announced_refresh(gateway);
     memory_run(gateway);
     if (gateway->bridge_dirty) {
         gateway->bridge_dirty = false;
@@ -493,8 +496,7 @@ static void say(struct gateway *gateway)
         for (size_t i = 0; i < gateway->n_peers; i++)
             status_link(gateway->peers[i]);
     }
-    if (gateway->announce_due)
-        announce_run(gateway);
+    announce_run(gateway);
     greet_finish(gateway);
 }
 

@@ -6,9 +6,10 @@
  * the list with them is acknowledged first, then they are cleared and that is acknowledged, then
  * the list goes without them.
  *
- * Only topics under <base>/<device>/ of a device that the memory lists are touched, and never those
- * of a device that another gateway claimed last. Hostile input: anybody who may write to the topic
- * may have written it.
+ * Only topics under <base>/<device>/ of a device that the memory lists are touched, and documents
+ * of its entities for Home Assistant, and never those of a device that another gateway claimed
+ * last. Such documents are held until announce.c has told Home Assistant what takes their place.
+ * Hostile input: anybody who may write to the topic may have written it.
  */
 #include "core/world.h"
 
@@ -23,6 +24,8 @@
 #define BYTES_MAX     (1024 * 1024)
 
 enum leftover_state {
+    LEFTOVER_STATE_HELD, /* a document for Home Assistant: announce.c says when it may go */
+    LEFTOVER_STATE_MIGRATING,
     LEFTOVER_STATE_WAITING, /* for the list to be out, or for the device to be ours: for ever */
     LEFTOVER_STATE_CLEARING,
 };
@@ -79,9 +82,9 @@ static void remember_address(struct peer *peer, const json_t *entry)
 
 /* ---- leftovers ---- */
 
-static bool is_published(const struct peer *peer, const char *topic, bool retained)
+static bool is_published(struct peer *peer, const char *topic, bool retained)
 {
-    if (announce_is_topic(peer->gateway, peer->settings->id, topic))
+    if (announced_is_topic(peer->gateway, peer, topic))
         return true;
     if (strcmp(topic, peer->topic_availability) == 0 || strcmp(topic, peer->topic_link) == 0)
         return true;
@@ -107,6 +110,28 @@ static bool is_topic_of(const struct gateway *gateway, const char *device, const
     return strncmp(topic, base, base_length) == 0 && topic[base_length] == '/' &&
            strncmp(topic + base_length + 1, device, length) == 0 &&
            topic[base_length + 1 + length] == '/' && topic[base_length + 2 + length];
+}
+
+static bool is_document(const struct gateway *gateway, const char *device, const char *topic)
+{
+    bool own = strcmp(device, MEMORY_GATEWAY) == 0;
+
+    return discovery_is_topic_of(gateway->settings, own ? NULL : device, topic);
+}
+
+static void set_state(struct memory *memory, struct leftover *leftover, enum leftover_state state)
+{
+    memory->n_held -= leftover->state == LEFTOVER_STATE_HELD;
+    memory->n_held += state == LEFTOVER_STATE_HELD;
+    leftover->state = state;
+}
+
+/* before anything has been done about it */
+static void set_begin(struct gateway *gateway, struct leftover *leftover)
+{
+    set_state(&gateway->memory, leftover,
+              is_document(gateway, leftover->device, leftover->topic) ? LEFTOVER_STATE_HELD
+                                                                      : LEFTOVER_STATE_WAITING);
 }
 
 static void add_leftover(struct gateway *gateway, const char *device, const char *topic)
@@ -137,6 +162,7 @@ static void add_leftover(struct gateway *gateway, const char *device, const char
     leftover->state = LEFTOVER_STATE_WAITING;
     snprintf(leftover->device, sizeof(leftover->device), "%s", device);
     leftover->topic = copy;
+    set_begin(gateway, leftover);
     memory->check = true;
 }
 
@@ -148,7 +174,7 @@ void memory_leave(struct gateway *gateway, const char *device, const char *topic
     while (i < memory->n_leftovers && strcmp(memory->leftovers[i].topic, topic) != 0)
         i++;
     if (i < memory->n_leftovers) /* it was used again before it was cleared: once more */
-        memory->leftovers[i].state = LEFTOVER_STATE_WAITING;
+        set_begin(gateway, &memory->leftovers[i]);
     else
         add_leftover(gateway, device, topic);
     memory->check = true;
@@ -157,12 +183,13 @@ void memory_leave(struct gateway *gateway, const char *device, const char *topic
 
 static void remove_leftover(struct memory *memory, size_t index)
 {
+    set_state(memory, &memory->leftovers[index], LEFTOVER_STATE_WAITING);
     free(memory->leftovers[index].topic);
     memory->leftovers[index] = memory->leftovers[--memory->n_leftovers];
 }
 
 /* values that the broker keeps of a topic that is published unretained by now */
-static void read_retained(struct gateway *gateway, const struct peer *peer, const json_t *entry)
+static void read_retained(struct gateway *gateway, struct peer *peer, const json_t *entry)
 {
     const char *id = peer->settings->id;
     const json_t *each;
@@ -195,11 +222,18 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
     json_array_foreach(topics, i, each)
     {
         const char *topic = json_string_value(each);
-        if (topic && is_topic_of(gateway, id, topic) && !(peer && is_published(peer, topic, false)))
+        if (topic && is_topic_of(gateway, id, topic) &&
+            !(peer && is_published(peer, topic, false)) && !announced_is_anyones(gateway, topic))
             add_leftover(gateway, id, topic);
     }
     if (peer)
         read_retained(gateway, peer, entry);
+    json_array_foreach(json_object_get(entry, "entities"), i, each)
+    {
+        const char *path = json_string_value(each);
+        if (peer && path)
+            announced_remember(peer, path);
+    }
 }
 
 /* what the gateway said of itself: its document for Home Assistant */
@@ -213,7 +247,7 @@ static void read_own(struct gateway *gateway, const json_t *topics)
         const char *topic = json_string_value(each);
         if (topic && topic_is_valid_name(topic, strlen(topic)) &&
             discovery_is_topic_of(gateway->settings, NULL, topic) &&
-            !announce_is_topic(gateway, NULL, topic))
+            !announced_is_topic(gateway, NULL, topic) && !announced_is_anyones(gateway, topic))
             add_leftover(gateway, MEMORY_GATEWAY, topic);
     }
 }
@@ -239,6 +273,7 @@ bool memory_message(struct gateway *gateway, const struct event *event)
                     gateway->topic_devices);
         return true;
     }
+    announced_refresh(gateway);
     json_array_foreach(json_object_get(root, "devices"), i, entry) read_entry(gateway, entry);
     read_own(gateway, json_object_get(root, "topics"));
     json_decref(root);
@@ -303,24 +338,104 @@ void memory_device_is_others(struct gateway *gateway, const char *device, size_t
 
 void memory_broker_lost(struct gateway *gateway)
 {
-    for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
-        gateway->memory.leftovers[i].state = LEFTOVER_STATE_WAITING;
+    for (size_t i = 0; i < gateway->memory.n_leftovers; i++) {
+        struct leftover *leftover = &gateway->memory.leftovers[i];
+        set_begin(gateway, leftover);
+        if (leftover->state == LEFTOVER_STATE_HELD)
+            outbox_forget(gateway->outbox, leftover->topic); /* another gateway's, perhaps, then */
+    }
     gateway->memory.check = true;
+}
+
+/* ---- documents for Home Assistant ---- */
+
+bool memory_holds_any(const struct gateway *gateway)
+{
+    return gateway->memory.n_held > 0;
+}
+
+size_t memory_count(const struct gateway *gateway)
+{
+    return gateway->memory.n_leftovers;
+}
+
+static void describe(struct gateway *gateway, const struct leftover *leftover,
+                     struct held_topic *ret_held)
+{
+    *ret_held = (struct held_topic){
+        .topic = leftover->topic,
+        .own = strcmp(leftover->device, MEMORY_GATEWAY) == 0,
+        .peer = gateway_find_peer(gateway, leftover->device, strlen(leftover->device))};
+}
+
+bool memory_held(struct gateway *gateway, size_t index, struct held_topic *ret_held)
+{
+    const struct leftover *leftover = &gateway->memory.leftovers[index];
+
+    if (leftover->state != LEFTOVER_STATE_HELD)
+        return false;
+    describe(gateway, leftover, ret_held);
+    return ret_held->peer || ret_held->own;
+}
+
+bool memory_migrating(struct gateway *gateway, size_t index, struct held_topic *ret_held)
+{
+    const struct leftover *leftover = &gateway->memory.leftovers[index];
+
+    if (leftover->state != LEFTOVER_STATE_MIGRATING)
+        return false;
+    describe(gateway, leftover, ret_held);
+    return true;
+}
+
+void memory_migrate(struct gateway *gateway, size_t index)
+{
+    set_state(&gateway->memory, &gateway->memory.leftovers[index], LEFTOVER_STATE_MIGRATING);
+}
+
+void memory_release(struct gateway *gateway, size_t index)
+{
+    set_state(&gateway->memory, &gateway->memory.leftovers[index], LEFTOVER_STATE_WAITING);
+    gateway->memory.check = true;
+    gateway_arm(gateway, gateway->now.mono_us);
+}
+
+void memory_hold(struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
+        set_begin(gateway, &gateway->memory.leftovers[i]);
+    gateway->memory.check = true;
+}
+
+void memory_forget_queued(struct gateway *gateway, const char *device)
+{
+    for (size_t i = 0; i < gateway->memory.n_leftovers; i++) {
+        struct leftover *leftover = &gateway->memory.leftovers[i];
+        if (leftover->state == LEFTOVER_STATE_HELD || strcmp(leftover->device, device) != 0 ||
+            !is_document(gateway, device, leftover->topic))
+            continue;
+        outbox_forget(gateway->outbox, leftover->topic);
+        set_state(&gateway->memory, leftover, LEFTOVER_STATE_HELD);
+    }
 }
 
 /* behind the values of the topic that wait still */
 static void clear(struct gateway *gateway, struct leftover *leftover)
 {
     size_t length = strlen(gateway->settings->gateway.base_topic) + strlen(leftover->device) + 2;
-    bool own = strcmp(leftover->device, MEMORY_GATEWAY) == 0;
-    bool status =
-        discovery_is_topic_of(gateway->settings, own ? NULL : leftover->device, leftover->topic) ||
-        strncmp(leftover->topic + length, "status/", 7) == 0;
+    bool status = is_document(gateway, leftover->device, leftover->topic) ||
+                  strncmp(leftover->topic + length, "status/", 7) == 0;
     struct outbox_put put = {
         .topic = leftover->topic, .payload = "", .qos = 1, .retain = true, .status = status};
 
-    leftover->state = LEFTOVER_STATE_CLEARING;
+    set_state(&gateway->memory, leftover, LEFTOVER_STATE_CLEARING);
     gateway_put(gateway, &put);
+}
+
+/* again, since it was left */
+static bool is_configured(struct gateway *gateway, struct peer *peer, const char *topic)
+{
+    return (peer && is_published(peer, topic, true)) || announced_is_anyones(gateway, topic);
 }
 
 void memory_run(struct gateway *gateway)
@@ -340,13 +455,15 @@ void memory_run(struct gateway *gateway)
     memory->check = false;
     for (size_t i = memory->n_leftovers; i-- > 0;) {
         struct leftover *leftover = &memory->leftovers[i];
-        const struct peer *peer =
-            gateway_find_peer(gateway, leftover->device, strlen(leftover->device));
+        struct peer *peer = gateway_find_peer(gateway, leftover->device, strlen(leftover->device));
+        bool own = strcmp(leftover->device, MEMORY_GATEWAY) == 0;
 
-        bool again = peer ? is_published(peer, leftover->topic, true)
-                          : announce_is_topic(gateway, NULL, leftover->topic);
-        if (leftover->state == LEFTOVER_STATE_WAITING && again) {
-            remove_leftover(memory, i); /* it is configured again */
+        if (leftover->state == LEFTOVER_STATE_HELD &&
+            (!discovery_is_on(gateway->settings) || (!peer && !own)))
+            set_state(memory, leftover, LEFTOVER_STATE_WAITING);
+        if (leftover->state != LEFTOVER_STATE_CLEARING &&
+            is_configured(gateway, peer, leftover->topic)) {
+            remove_leftover(memory, i);
             continue;
         }
         if (leftover->state == LEFTOVER_STATE_WAITING && (!peer || peer->speaks))

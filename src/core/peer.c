@@ -204,6 +204,7 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
 void peer_done(struct peer *peer)
 {
+    announced_done(&peer->announced);
     step_done(peer);
     hold_done(peer);
     errand_done(peer);

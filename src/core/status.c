@@ -189,10 +189,7 @@ void status_clear_device(struct peer *peer)
     gateway_pump(peer->gateway); /* before it is replaced by the next one */
     memory_leave(peer->gateway, peer->settings->id, peer->topic_availability);
     memory_leave(peer->gateway, peer->settings->id, peer->topic_link);
-    char buf[DISCOVERY_TOPIC_SIZE];
-    const char *document = announce_topic(peer->gateway, peer->settings->id, buf);
-    if (document)
-        memory_leave(peer->gateway, peer->settings->id, document);
+    announced_leave(peer->gateway, peer);
     status_clear_entries(peer, NULL, 0);
 }
 
@@ -275,23 +272,22 @@ static void characteristic(struct json_writer *w, const struct gateway *gateway,
 }
 
 /* those that this gateway publishes: none of a device that another one has */
-static void topics(struct json_writer *w, const struct peer *peer)
+static void topics(struct json_writer *w, struct peer *peer)
 {
     json_write_key(w, "topics");
     json_write_array_begin(w);
     if (claim_lists_topics(peer)) {
         json_write_string(w, peer->topic_availability);
         json_write_string(w, peer->topic_link);
-        char buf[DISCOVERY_TOPIC_SIZE];
-        const char *document = announce_topic(peer->gateway, peer->settings->id, buf);
-        if (document)
-            json_write_string(w, document);
+        announced_list_topics(peer->gateway, peer, w);
         for (size_t i = 0; i < peer->n_entries; i++)
             if (!peer->entries[i].settings->n_messages) /* these publish in its place */
                 json_write_string(w, peer->entries[i].topic);
     }
     memory_list_topics(peer->gateway, w, peer->settings->id);
     json_write_array_end(w);
+    if (claim_lists_topics(peer))
+        announced_list_entities(peer->gateway, peer, w);
 }
 
 /* not in the file any more; here until their topics are cleared */
@@ -316,13 +312,9 @@ static void removed_devices(struct gateway *gateway, struct json_writer *w)
 /* what it publishes of itself and must clear itself */
 static void own_topics(struct gateway *gateway, struct json_writer *w)
 {
-    char buf[DISCOVERY_TOPIC_SIZE];
-    const char *document = announce_topic(gateway, NULL, buf);
-
     json_write_key(w, "topics");
     json_write_array_begin(w);
-    if (document)
-        json_write_string(w, document);
+    announced_list_topics(gateway, NULL, w);
     memory_list_topics(gateway, w, MEMORY_GATEWAY);
     json_write_array_end(w);
 }
@@ -336,7 +328,7 @@ static void devices(struct gateway *gateway)
     json_write_key(&w, "devices");
     json_write_array_begin(&w);
     for (size_t i = 0; i < gateway->n_peers; i++) {
-        const struct peer *peer = gateway->peers[i];
+        struct peer *peer = gateway->peers[i];
 
         bt_address_format(&peer->address, address);
         json_write_object_begin(&w);

@@ -30,6 +30,7 @@
  *   survey    who is heard, for a request
  *   status    the JSON of link, info, devices, health
  *   announce  when Home Assistant is told of devices
+ *   announced ... and of what
  *
  * Deadlines. Whoever sets one calls gateway_arm(); EVENT_TIMER looks at all of them. So a
  * notification costs no look at any timer.
@@ -321,12 +322,42 @@ struct greeting {
     bool online;        /* as we said last */
 };
 
+/* One entity that Home Assistant is told of, or was; see announced.c. */
+struct announced_entity {
+    char *path;  /* owned: "sensor/climate_temperature" */
+    bool now;    /* the file has it */
+    bool before; /* ... had it before it changed */
+    bool told;   /* it may stand in the document of the whole device, as Home Assistant knows it */
+    uint64_t hash; /* of its own document on this connection to the broker; 0: none */
+};
+#define ANNOUNCED_GONE_MAX 64 /* marked as removed at once */
+
+/* What Home Assistant is told of a device, or of the gateway itself. */
+struct announced {
+    struct announced_entity *entities; /* owned */
+    size_t n_entities, size;
+    size_t remembered; /* the place of the last one that memory named */
+    bool known;        /* `now` is up to date */
+    bool waits;        /* for the documents of the other form to be out of the way */
+    bool marking;      /* the document that marks what is gone is on its way */
+    uint64_t hash;     /* of the document of the whole on this connection; 0: none */
+};
+
+/* The documents of the form that was configured before; see announce.c. */
+enum migration {
+    MIGRATION_NONE,
+    MIGRATION_ASKED, /* until the broker has it */
+    MIGRATION_PAUSE, /* then the present ones are published */
+    MIGRATION_SAID,  /* then the old topics are cleared */
+};
+
 struct leftover;
 struct memory {
     bool read;                  /* or given up */
     bool check;                 /* something may be cleared now */
     struct leftover *leftovers; /* owned; topics of what is no longer configured */
     size_t n_leftovers, size;
+    size_t n_held;    /* of them, for announce.c to say when they may be cleared */
     size_t n_cleared; /* since the list was written last */
 };
 
@@ -452,9 +483,9 @@ struct peer {
 
     bool link_dirty;
     bool availability_known, available; /* as published last */
-    bool taken_over;    /* from another gateway, and what that one has left is not cleared yet */
-    bool documented;    /* Home Assistant was told of it, and nothing cleared */
-    uint64_t announced; /* hash of its document on this connection to the broker; 0: none */
+    bool taken_over; /* from another gateway, and what that one has left is not cleared yet */
+    enum discovery_mode documented; /* so Home Assistant was told of it, and nothing cleared */
+    struct announced announced;     /* what in it it was told of */
     uint64_t link_published_us;
     int16_t rssi_published;
     uint64_t malformed_logged_us;
@@ -520,12 +551,16 @@ struct gateway {
     bool links_dirty;          /* some peer has link_dirty */
     bool sentence_dirty;       /* what the service manager is told changed */
     char sentence[400];
-    bool bridge_dirty;  /* info or devices changed */
-    bool claims_due;    /* some claim is to be published */
-    bool announce_due;  /* some document for Home Assistant may have changed */
-    uint64_t announced; /* hash of the gateway's own; 0: none */
-    uint64_t birth_us;  /* Home Assistant has come: it is told again then; TIME_NEVER */
-    bool schedule;      /* somebody's chance to connect changed */
+    bool bridge_dirty;          /* info or devices changed */
+    bool claims_due;            /* some claim is to be published */
+    bool announce_due;          /* some document for Home Assistant may have changed */
+    bool announce_waits;        /* ... when what is on its way has come */
+    bool announced_stale;       /* what is to be announced has changed */
+    struct announced announced; /* of the gateway itself */
+    enum migration migration;
+    uint64_t migration_us; /* the end of its pause */
+    uint64_t birth_us;     /* Home Assistant has come: it is told again then; TIME_NEVER */
+    bool schedule;         /* somebody's chance to connect changed */
 
     struct peer **peers; /* owned, and each of them; in the file's order */
     size_t n_peers;
@@ -785,7 +820,7 @@ void greet_finish(struct gateway *gateway); /* `online`, once every claim is dec
 /* claim.c */
 void claim_init(struct peer *peer);
 void claim_start(struct peer *peer);
-void claim_inherit(struct peer *peer, const struct peer *old); /* whose place it takes */
+void claim_inherit(struct peer *peer, struct peer *old); /* whose place it takes */
 void claim_say(struct peer *peer); /* the state and the words of a peer that is not ours */
 /* the gateway that has it, or NULL: we, or nobody */
 const char *claim_held_by(const struct peer *peer);
@@ -815,6 +850,22 @@ bool memory_holds(const struct gateway *gateway, const char *topic); /* it is st
 const char *memory_next_removed(const struct gateway *gateway, size_t *index);
 /* a topic that nothing is published to any more, or nothing retained: it is to be cleared */
 void memory_leave(struct gateway *gateway, const char *device, const char *topic);
+/* Documents for Home Assistant are held before they are cleared: each by its place below
+ * memory_count(), which stays until memory_run(). */
+struct held_topic {
+    struct peer *peer; /* whose it is; NULL: the gateway's own, or of a device that is no more */
+    bool own;
+    const char *topic;
+};
+bool memory_holds_any(const struct gateway *gateway);
+size_t memory_count(const struct gateway *gateway);
+/* false: it is not held, or of a device that is no more */
+bool memory_held(struct gateway *gateway, size_t index, struct held_topic *ret_held);
+bool memory_migrating(struct gateway *gateway, size_t index, struct held_topic *ret_held);
+void memory_migrate(struct gateway *gateway, size_t index);
+void memory_release(struct gateway *gateway, size_t index); /* to be cleared */
+void memory_hold(struct gateway *gateway);                  /* all of them, as in the beginning */
+void memory_forget_queued(struct gateway *gateway, const char *device);
 void memory_device_is_others(struct gateway *gateway, const char *device, size_t length);
 void memory_broker_lost(struct gateway *gateway);
 void memory_run(struct gateway *gateway); /* clears what may be cleared now */
@@ -1106,16 +1157,36 @@ void announce_begin(struct gateway *gateway);     /* the broker is there */
 void announce_subscribe(struct gateway *gateway); /* to Home Assistant's coming */
 bool announce_message(struct gateway *gateway, const struct event *event); /* false: not that */
 bool announce_is_birth(const struct gateway *gateway, const char *topic);
-void announce_run(struct gateway *gateway);    /* documents that are new; `devices` is out */
-void announce_again(struct peer *peer);        /* whether it has changed or not */
-void announce_forget(const struct peer *peer); /* nothing of it goes out any more */
+void announce_run(struct gateway *gateway); /* documents that are new; `devices` is out */
+void announce_again(struct peer *peer);     /* whether it has changed or not */
+void announce_forget(struct peer *peer);    /* nothing of it goes out any more */
 void announce_timer(struct gateway *gateway);
 /* the settings are about to change */
 void announce_reload(struct gateway *gateway, const struct settings *next);
-/* where a document is published now, or NULL; `device` NULL: the gateway's own */
-const char *announce_topic(const struct gateway *gateway, const char *device,
-                           char buf[static DISCOVERY_TOPIC_SIZE]);
-bool announce_is_topic(const struct gateway *gateway, const char *device, const char *topic);
+
+/* announced.c; `peer` NULL: the gateway itself */
+void announced_done(struct announced *announced);
+/* after the settings changed: what is announced now; what is not any more goes to memory */
+void announced_refresh(struct gateway *gateway);
+void announced_change(struct gateway *gateway, struct peer *peer); /* they have */
+void announced_inherit(struct peer *peer, struct peer *old);       /* whose place it takes */
+void announced_leave(struct gateway *gateway, struct peer *peer);  /* all topics, to memory */
+void announced_forget_queued(struct gateway *gateway, struct peer *peer);
+void announced_list_topics(struct gateway *gateway, struct peer *peer, struct json_writer *w);
+/* a member `entities`, if there is need for it */
+void announced_list_entities(struct gateway *gateway, const struct peer *peer,
+                             struct json_writer *w);
+void announced_remember(struct peer *peer, const char *path); /* what that said before */
+bool announced_is_topic(struct gateway *gateway, struct peer *peer, const char *topic);
+bool announced_is_anyones(struct gateway *gateway, const char *topic);
+/* NULL: it is not announced now; *index: where it is likely */
+struct announced_entity *announced_find(const struct announced *announced, const char *path,
+                                        size_t *index);
+void announced_told(struct announced *announced); /* the document of the whole, as it is now */
+/* what stood there and is gone, each name once; how many */
+size_t announced_gone(const struct announced *announced, const char **paths, size_t size);
+void announced_forget_gone(struct announced *announced); /* those: it was told that they are */
+void announced_forget_told(struct announced *announced);
 
 /* match.c */
 bool match_device(const struct match_settings *match, const struct device_info *info);

@@ -1,9 +1,9 @@
-"""What Home Assistant accepts as MQTT device discovery, and how it uses it.
+"""What Home Assistant accepts as MQTT discovery, and how it uses it.
 
-check() gives what Home Assistant would refuse, or only accept in part, in a document. The rules are
-those of its mqtt integration: required keys, keys that each platform knows, identifiers, units per
-device class. HomeAssistant plays its part: it subscribes, keeps what is announced, renders the
-templates with Jinja, and sends commands as its entities do.
+check() gives what Home Assistant would refuse, or only accept in part, in a document of a device or
+of an entity. The rules are those of its mqtt integration: required keys, keys that each platform
+knows, identifiers, units per device class. HomeAssistant plays its part: it subscribes, keeps what
+is announced, renders the templates with Jinja, and sends commands as its entities do.
 """
 
 import json
@@ -13,7 +13,8 @@ import jinja2
 
 import ha_platforms
 
-TOPIC = re.compile(r"(?P<prefix>.+)/device/(?P<id>[a-zA-Z0-9_-]+)/config")
+TOPIC = re.compile(r"(?P<prefix>.+)/(?P<platform>\w+)/(?P<id>[a-zA-Z0-9_-]+)/config")
+MIGRATE = {"migrate_discovery": True}
 DOCUMENT_KEYS = {"device", "origin", "components", "availability", "availability_mode", "qos",
                  "command_topic", "state_topic", "encoding", "payload_available",
                  "payload_not_available"}
@@ -155,11 +156,25 @@ def check_device(device):
             yield f"bad address {each[1]}"
 
 
+def as_device(topic, document):
+    """The document of an entity in the form of that of a device, with this one component."""
+    match = TOPIC.fullmatch(topic)
+    if not match or match["platform"] == "device":
+        return document
+    component = {key: each for key, each in document.items() if key not in ("device", "origin")}
+    component["platform"] = match["platform"]
+    return {"device": document.get("device", {}), "origin": document.get("origin", {}),
+            "components": {match["id"]: component}}
+
+
 def check(topic, document):
     """What is wrong with the document on that topic: a list of sentences."""
     wrong = []
     if not TOPIC.fullmatch(topic):
         wrong.append(f"illegal discovery topic {topic}")
+    elif not topic.split("/")[-3] == "device" and document.get("unique_id") != topic.split("/")[-2]:
+        wrong.append(f"{topic} is not that of {document.get('unique_id')}")
+    document = as_device(topic, document)
     device, origin = document.get("device", {}), document.get("origin", {})
     for key in document.keys() - DOCUMENT_KEYS:
         wrong.append(f"the document has no key {key}")
@@ -183,6 +198,7 @@ def check_all(documents):
     wrong, unique, identifiers = [], set(), set()
     for topic, document in documents.items():
         wrong += [f"{topic}: {each}" for each in check(topic, document)]
+        document = as_device(topic, document)
         identifiers |= set(document["device"].get("identifiers", []))
         for name, component in document["components"].items():
             key = (component["platform"], component["unique_id"])
@@ -201,12 +217,20 @@ UNKNOWN = "unknown"
 
 
 class HomeAssistant:
-    """Plays Home Assistant at a broker: entities and their states by unique_id."""
+    """Plays Home Assistant at a broker: entities and their states by unique_id.
+
+    It was there all the time. So a document that lacks an entity that it had before removes nothing,
+    one with an entity that it knows from another topic is refused, and what was let go for
+    migration and has not come back is a ghost.
+    """
 
     def __init__(self, house, port, prefix="homeassistant"):
         self.prefix = prefix
         self.recorder = house.recorder(port)
         self.jinja = jinja2.Environment()
+        self.taken = 0  # messages of the recorder
+        self.known = {}  # by platform and unique_id
+        self.let_go, self.removed, self.refused = set(), [], []
 
     def born(self):
         self.recorder.publish(f"{self.prefix}/status", "online")
@@ -225,11 +249,46 @@ class HomeAssistant:
                 found[topic] = self.latest(topic).json
         return found
 
+    def take(self, topic, payload):
+        """One message on the topic of a document."""
+        known = {key: each for key, each in self.known.items() if each["topic"] == topic}
+        document = as_device(topic, json.loads(payload)) if payload else {}
+        if document.get("components", {}).keys() and MIGRATE.items() <= list(
+                document["components"].values())[0].items():
+            document = MIGRATE
+        for key in known:
+            if payload and document != MIGRATE:
+                continue
+            (self.let_go.add if payload else self.removed.append)(key)
+            del self.known[key]
+        for name, component in document.get("components", {}).items():
+            for key in [key for key, each in known.items() if each["name"] == name]:
+                if component == {"platform": key[0]}:
+                    self.removed.append(key)
+                    del self.known[key]
+            if "unique_id" not in component:
+                continue
+            key = (component["platform"], component["unique_id"])
+            if self.known.get(key, {"topic": topic})["topic"] != topic:
+                self.refused.append((topic, key))
+                continue
+            self.known[key] = {"topic": topic, "name": name, "entity": (document, component)}
+            self.let_go.discard(key)
+
+    def catch_up(self):
+        """Takes in what has arrived since the last time."""
+        with self.recorder.changed:
+            messages = self.recorder.messages[self.taken:]
+            self.taken += len(messages)
+        for each in messages:
+            match = TOPIC.fullmatch(each.topic)
+            if match and match["prefix"] == self.prefix:
+                self.take(each.topic, each.payload)
+
     def entities(self):
         """(document, component) of each unique_id"""
-        return {component["unique_id"]: (document, component)
-                for document in self.documents().values()
-                for component in document["components"].values()}
+        self.catch_up()
+        return {key[1]: each["entity"] for key, each in self.known.items()}
 
     def is_available(self, document, component):
         owner = component if "availability" in component else document

@@ -115,12 +115,17 @@ class Home:
         assert self.recorder.wait(event, lambda m: m.json["event"].startswith("reload"), since,
                                   10 * SLACK).json["event"] == "reloaded"
 
-    def retained(self):
-        """What the broker keeps of the documents and of the meter."""
+    def late(self):
+        """All messages that the broker keeps."""
         late = self.house.recorder(self.broker.port, filters=("#",))
         late.publish("marker", "x")
         late.wait("marker")
-        return {each.topic for each in late.messages if each.retain and each.payload}
+        with late.changed:
+            return [each for each in late.messages if each.retain and each.payload]
+
+    def retained(self):
+        """Their topics."""
+        return {each.topic for each in self.late()}
 
     def is_cleared(self, *topics):
         for each in topics:
@@ -133,7 +138,7 @@ def home(house):
     return Home(house)
 
 
-@pytest.mark.parametrize("name", ["house", "composed"])
+@pytest.mark.parametrize("name", ["house", "composed", "components"])
 def test_golden_documents_are_taken_by_home_assistant(name):
     with open(os.path.join(ROOT, f"tests/data/discovery/{name}.json")) as golden:
         assert ha_rules.check_all(json.load(golden)) == []
@@ -258,3 +263,91 @@ def test_a_changed_name_is_announced_and_nothing_else(home):
     home.reload(config)
     home.recorder.wait(DOCUMENT, lambda m: m.json["device"]["name"] == "Basement", since)
     assert not home.recorder.on(OTHER_DOCUMENT, since)
+
+
+FOREIGN = {  # of others, and nothing that this gateway has published
+    "homeassistant/sensor/gatt2mqtt_elsewhere_level_value/config": '{"name":"x"}',
+    f"homeassistant/sensor/{METER}_climate/config": '{"name":"y"}',
+    f"homeassistant/sensor/gatt2mqtt_{METER}x_climate_value/config": '{"name":"z"}',
+    "homeassistant/device/gatt2mqtt_elsewhere/config": '{"name":"w"}',
+    f"homeassistant/sensor/gatt2mqtt_{METER}_not_listed/config": '{"name":"v"}',
+}
+
+
+def change(home, config, how):
+    """The new file, while it runs, after a stop, or after a kill."""
+    if how == "reload":
+        home.reload(config)
+        return
+    (home.gateway.kill if how == "kill" else home.gateway.stop)()
+    home.gateway.write(config)
+    home.gateway.start()
+
+
+def documents_retained(home):
+    return {each for each in home.retained()
+            if each.startswith("homeassistant/") and each not in FOREIGN}
+
+
+@pytest.mark.parametrize("how", ["reload", pytest.param("stop", marks=pytest.mark.variant), "kill"])
+def test_the_form_of_the_documents_changes_and_entities_stay(home, how):
+    for each, payload in FOREIGN.items():
+        home.recorder.publish(each, payload, retain=True)
+    home.shows("climate_temperature", 21.48)
+    entities = set(home.ha.entities())
+
+    def wait_for(is_right, what):
+        wait_until(lambda: is_right(documents_retained(home)), 20 * SLACK, what)
+        home.ha.catch_up()
+        assert (home.ha.refused, home.ha.let_go) == ([], set())
+
+    change(home, dict(home.config, home_assistant={"discovery": "component"}), how)
+    wait_for(lambda kept: len(kept) == len(entities) and not any("/device/" in each for each in kept),
+             "one document for each entity, and no other")
+    assert set(home.ha.entities()) == entities and not home.ha.removed
+    assert ha_rules.check_all({each: document for each, document in home.ha.documents().items()
+                               if each not in FOREIGN}) == []
+    home.shows("climate_temperature", 21.48)
+    home.send("power_value", "on")
+    home.shows("power_value", "on")
+    change(home, home.config, how)
+    wait_for(lambda kept: kept == {DOCUMENT, OTHER_DOCUMENT, GATEWAY_DOCUMENT}, "those of devices")
+    assert set(home.ha.entities()) == entities and not home.ha.removed
+    change(home, dict(home.config, home_assistant={"discovery": "component"}), how)
+    wait_for(lambda kept: len(kept) == len(entities), "one for each entity")
+    change(home, dict(home.config, home_assistant={"discovery": "off"}), how)
+    wait_for(lambda kept: not kept, "nothing")
+    assert not home.ha.entities()
+    assert FOREIGN.keys() <= home.retained()
+
+
+@pytest.mark.parametrize("form", ["device", "component"])
+@pytest.mark.parametrize("how", ["reload", "kill"])
+def test_a_field_that_leaves_the_file_leaves_home_assistant(house, form, how):
+    home = Home(house, discovery=form)
+    home.shows("climate_humidity", 50.0)
+    entities = set(home.ha.entities())
+    config = copy.deepcopy(home.config)
+    characteristics = config["devices"][METER]["characteristics"]
+    del characteristics["climate"]["fields"]["humidity"]
+    del characteristics["label"]
+    characteristics["power"]["writable"] = False  # it was a switch, and is a binary sensor
+    gone = {("sensor", f"gatt2mqtt_{METER}_climate_humidity"),
+            ("text", f"gatt2mqtt_{METER}_label_text"),
+            ("switch", f"gatt2mqtt_{METER}_power_value")}
+    del config["devices"][METER]["commands"]
+    gone.add(("button", f"gatt2mqtt_{METER}_command_off"))
+    change(home, config, how)
+
+    def is_right():
+        home.ha.catch_up()
+        return set(home.ha.removed) == gone and \
+            ("binary_sensor", f"gatt2mqtt_{METER}_power_value") in home.ha.known
+    wait_until(is_right, 20 * SLACK, "they are removed")
+    home.shows("power_value", "off")
+    assert entities - set(home.ha.entities()) == {key[1] for key in gone} - {
+        f"gatt2mqtt_{METER}_power_value"}
+    assert len(home.ha.removed) == len(gone) and not home.ha.refused
+    wait_until(lambda: not [each for each in home.late() if "climate_humidity" in each.text and
+                            each.topic.startswith(("homeassistant/", topic("bridge", GATEWAY)))],
+               10 * SLACK, "nothing is kept of them")

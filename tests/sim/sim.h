@@ -523,6 +523,10 @@ void sim_memory_bridge(struct sim *sim, const char *last, const struct action *a
 void sim_memory_check_now(struct sim *sim, size_t i);
 void sim_memory_check(struct sim *sim);
 
+/* sim_home.c: what Home Assistant is told */
+void sim_home_document(struct sim *sim, const struct action *action);
+void sim_home_check(struct sim *sim);
+
 /* sim_stream.c */
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,
                        uint32_t value);

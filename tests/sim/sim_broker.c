@@ -189,30 +189,12 @@ static void check_speaks(struct sim *sim, size_t peer, const char *topic)
         sim_fail(sim, "published on %s without holding the device", topic);
 }
 
-/* Home Assistant's: of devices that are held, while it is wanted */
-static void document(struct sim *sim, const struct action *action)
-{
-    static const char prefix[] = "ha/device/gatt2mqtt_";
-    const char *topic = action->publish.topic, *rest;
-    size_t peer;
-
-    if (!sim->said_devices)
-        sim_fail(sim, "%s is published before the list that has it", topic);
-    if (!action->publish.retain || (action->publish.length > 0) != discovery_is_on(&sim->settings))
-        sim_fail(sim, "%s is published, and not wanted so", topic);
-    if (strncmp(topic, prefix, sizeof(prefix) - 1) == 0 &&
-        number_after(topic + sizeof(prefix) - 1, 'd', sim->n_devices, &peer, &rest))
-        check_speaks(sim, peer, topic);
-    else if (strcmp(topic, "ha/device/gatt2mqtt_bridge_gw/config") != 0)
-        sim_fail(sim, "published on %s", topic);
-}
-
 static void classify(struct sim *sim, const struct action *action, struct sim_flight *message)
 {
     const char *topic = action->publish.topic, *rest;
 
     if (strncmp(topic, "ha/", 3) == 0) {
-        document(sim, action);
+        sim_home_document(sim, action);
         return;
     }
     if (strncmp(topic, "g/bridge/gw/response/", 21) == 0) {
@@ -268,7 +250,7 @@ static void publish(struct sim *sim, const struct action *action)
     const char *topic = action->publish.topic;
     if (topic_matches("g/+/status/+", topic) || topic_matches("g/bridge/+/status", topic) ||
         topic_matches("g/bridge/+/devices", topic) || topic_matches("g/bridge/+/info", topic) ||
-        topic_matches("ha/device/+/config", topic)) {
+        topic_matches("ha/+/+/config", topic)) {
         sim_retain(sim, topic, action->publish.payload, action->publish.length);
         sim_echo(sim, topic, action->publish.payload, action->publish.length);
     }

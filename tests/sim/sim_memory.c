@@ -96,23 +96,6 @@ void sim_memory_check_now(struct sim *sim, size_t i)
     check_link(sim, i);
 }
 
-/* what Home Assistant is told, if it is to be told anything */
-static void check_documents(struct sim *sim)
-{
-    bool on = discovery_is_on(&sim->settings);
-    char topic[64];
-
-    if (sim->ever_refused)
-        return;
-    if (on != (sim_retained(sim, "ha/device/gatt2mqtt_bridge_gw/config") != NULL))
-        sim_fail(sim, "the gateway's document is %s", on ? "not there" : "there still");
-    for (size_t i = 0; i < sim->n_devices; i++) {
-        snprintf(topic, sizeof(topic), "ha/device/gatt2mqtt_d%zu/config", i);
-        if (sim->gateway->peers[i]->speaks && on != (sim_retained(sim, topic) != NULL))
-            sim_fail(sim, "d%zu: its document is %s", i, on ? "not there" : "there still");
-    }
-}
-
 /* When all is quiet everything is there. */
 void sim_memory_check(struct sim *sim)
 {
@@ -124,7 +107,7 @@ void sim_memory_check(struct sim *sim)
     if (!status || status->length != 6 || !sim_retained(sim, "g/bridge/gw/info") ||
         !sim_retained(sim, "g/bridge/gw/devices"))
         sim_fail(sim, "the broker lacks status, info or devices");
-    check_documents(sim);
+    sim_home_check(sim);
     for (size_t i = 0; i < sim->n_devices; i++) {
         check_link(sim, i);
         for (size_t e = 0; e < sim->settings.devices[i].n_characteristics; e++) {

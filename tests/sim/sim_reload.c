@@ -173,7 +173,8 @@ static struct settings *next_version(struct sim *sim)
     next->gateway.base_topic = strdup(next->gateway.base_topic);
     next->home_assistant.prefix = strdup(next->home_assistant.prefix);
     if (sim->options.seed % 4 == 3)
-        next->home_assistant.discovery = discovery_is_on(next) ? DISCOVERY_OFF : DISCOVERY_DEVICE;
+        next->home_assistant.discovery = /* off, device, component, and so on */
+            (enum discovery_mode)((next->home_assistant.discovery + 1) % (DISCOVERY_COMPONENT + 1));
     next->bluetooth.adapters =
         copy(next->bluetooth.adapters, N_RADIOS * sizeof(*next->bluetooth.adapters));
     if (sim_chance(sim, 20))

@@ -190,7 +190,8 @@ void sim_settings_make(struct sim *sim)
     settings->gateway.base_topic = strdup("g");
     settings->home_assistant.prefix = strdup("ha");
     if (sim->options.seed % 2) /* not one of its numbers: the seeds stay what they were */
-        settings->home_assistant.discovery = DISCOVERY_DEVICE;
+        settings->home_assistant.discovery =
+            sim->options.seed % 8 < 4 ? DISCOVERY_DEVICE : DISCOVERY_COMPONENT;
     settings->commands.allow = sim_chance(sim, 90) ? UINT32_MAX : OPERATIONS_DEFAULT_BITS;
     settings->commands.allow_raw = sim_chance(sim, 50);
     settings->mqtt.buffer_messages = sim_spread(sim, 20, 20000);

@@ -55,21 +55,25 @@ static json_t *parse(const struct strbuf *text)
     return json;
 }
 
+#define GATEWAY_ITSELF SIZE_MAX
+
+static struct discovery_about about_device(const struct settings *settings, size_t index)
+{
+    const struct device_settings *of = index == GATEWAY_ITSELF ? NULL : &settings->devices[index];
+
+    return (struct discovery_about){.settings = settings,
+                                    .device = of,
+                                    .address =
+                                        of && of->match.has_address ? &of->match.address : NULL,
+                                    .version = "1.0"};
+}
+
 static json_t *device(const struct settings *settings, size_t index)
 {
     _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
-    const struct device_settings *of = &settings->devices[index];
+    const struct discovery_about about = about_device(settings, index);
 
-    discovery_write_device(&text, settings, of, of->match.has_address ? &of->match.address : NULL,
-                           "1.0");
-    return parse(&text);
-}
-
-static json_t *gateway(const struct settings *settings)
-{
-    _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
-
-    discovery_write_gateway(&text, settings, "1.0");
+    discovery_write_device(&text, &about, NULL, 0);
     return parse(&text);
 }
 
@@ -97,19 +101,8 @@ static const char *text_of(const json_t *object, const char *key)
 
 /* ---- golden ---- */
 
-/* all documents of a file against those written down */
-static void assert_golden(const char *name)
+static void compare(json_t *all, const char *golden_path)
 {
-    char path[256], golden_path[256], topic[DISCOVERY_TOPIC_SIZE];
-
-    snprintf(path, sizeof(path), TEST_DATA "/discovery/%s.yaml", name);
-    snprintf(golden_path, sizeof(golden_path), TEST_DATA "/discovery/%s.json", name);
-    struct settings *settings = load_path(path);
-    json_t *all = json_object();
-    json_object_set_new(all, discovery_gateway_topic(settings, topic), gateway(settings));
-    for (size_t i = 0; i < settings->n_devices; i++)
-        json_object_set_new(all, discovery_topic(settings, settings->devices[i].id, topic),
-                            device(settings, i));
     if (getenv("UPDATE_GOLDEN"))
         assert_int_equal(json_dump_file(all, golden_path, JSON_INDENT(1)), 0);
     json_t *golden = json_load_file(golden_path, 0, NULL);
@@ -122,6 +115,23 @@ static void assert_golden(const char *name)
     }
     json_decref(golden);
     json_decref(all);
+}
+
+/* all documents of a file against those written down */
+static void assert_golden(const char *name)
+{
+    char path[256], golden_path[256], topic[DISCOVERY_TOPIC_SIZE];
+
+    snprintf(path, sizeof(path), TEST_DATA "/discovery/%s.yaml", name);
+    snprintf(golden_path, sizeof(golden_path), TEST_DATA "/discovery/%s.json", name);
+    struct settings *settings = load_path(path);
+    json_t *all = json_object();
+    json_object_set_new(all, discovery_topic(settings, NULL, topic),
+                        device(settings, GATEWAY_ITSELF));
+    for (size_t i = 0; i < settings->n_devices; i++)
+        json_object_set_new(all, discovery_topic(settings, settings->devices[i].id, topic),
+                            device(settings, i));
+    compare(all, golden_path);
     settings_free(settings);
 }
 
@@ -133,6 +143,64 @@ static void each_kind_of_entity_is_announced_as_written_down(void **state)
 static void composed_entities_are_announced_as_written_down(void **state)
 {
     assert_golden("composed");
+}
+
+struct documents {
+    struct discovery_about about;
+    json_t *all;
+};
+
+static void add_document(void *data, const struct discovery_entity *entity)
+{
+    _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+    const struct documents *documents = data;
+    const char *id = documents->about.device ? documents->about.device->id : NULL;
+    char topic[DISCOVERY_TOPIC_SIZE], path[DISCOVERY_PATH_SIZE];
+
+    discovery_write_entity(&text, &documents->about, entity);
+    discovery_entity_topic(documents->about.settings, id, entity->path, topic);
+    assert_true(discovery_is_topic_of(documents->about.settings, id, topic));
+    assert_true(discovery_path_of(documents->about.settings, id, topic, path));
+    assert_string_equal(path, entity->path);
+    json_object_set_new(documents->all, topic, parse(&text));
+}
+
+static void each_entity_has_a_document_of_its_own_in_the_form_of_components(void **state)
+{
+    struct settings *settings = load_path(TEST_DATA "/discovery/house.yaml");
+    json_t *all = json_object();
+
+    for (size_t i = 0; i <= settings->n_devices; i++) {
+        struct documents documents = {
+            .about = about_device(settings, i < settings->n_devices ? i : GATEWAY_ITSELF),
+            .all = all};
+        assert_true(discovery_each(settings, documents.about.device, add_document, &documents));
+    }
+    compare(all, TEST_DATA "/discovery/components.json");
+    settings_free(settings);
+}
+
+/* what Home Assistant's documentation asks for: the platform alone */
+static void entity_that_is_gone_is_marked_in_the_document(void **state)
+{
+    static const char *const gone[] = {"sensor/climate_dust", "switch/battery_value"};
+    _cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+    struct settings *settings = load_path(TEST_DATA "/discovery/house.yaml");
+    const struct discovery_about about = about_device(settings, 0);
+
+    discovery_write_device(&text, &about, gone, ARRAY_SIZE(gone));
+    json_t *document = parse(&text), *before = device(settings, 0);
+    json_t *components = json_object_get(document, "components");
+    json_t *marked = json_pack("{s:{s:s},s:{s:s}}", "climate_dust", "platform", "sensor",
+                               "battery_value", "platform", "switch");
+    json_object_update(json_object_get(before, "components"), marked);
+    assert_int_equal(json_object_size(components),
+                     json_object_size(json_object_get(before, "components")));
+    assert_true(json_equal(document, before));
+    json_decref(marked);
+    json_decref(before);
+    json_decref(document);
+    settings_free(settings);
 }
 
 /* ---- what the golden file does not show ---- */
@@ -297,11 +365,21 @@ static void topics_of_documents_are_known_by_their_end(void **state)
         {"a", "homeassistant/device/gatt2mqtt_ab/config", false},
         {"a", "homeassistant/device/gatt2mqtt_a/config/x", false},
         {"a", "homeassistant/device/other_a/config", false},
-        {"a", "homeassistant/light/gatt2mqtt_a/config", false},
+        {"a", "homeassistant/light/gatt2mqtt_a/config", false}, /* of what entity? */
+        {"a", "homeassistant/light/gatt2mqtt_a_/config", false},
+        {"a", "homeassistant/light/gatt2mqtt_a_b_c/config", true},
+        {"a", "any/prefix/light/gatt2mqtt_a_b_c/config", true},
+        {"a", "homeassistant/light/gatt2mqtt_ab_c/config", false},
+        {"a", "homeassistant/light/node/gatt2mqtt_a_b/config/x", false},
+        {"a", "/light/gatt2mqtt_a_b_c/config", false},
+        {"a", "gatt2mqtt_a_b_c/config", false},
+        {"a", "/config", false},
         {"a", "", false},
         {NULL, "homeassistant/device/gatt2mqtt_bridge_gw/config", true},
         {NULL, "homeassistant/device/gatt2mqtt_bridge_other/config", false},
         {NULL, "homeassistant/device/gatt2mqtt_gw/config", false},
+        {NULL, "homeassistant/binary_sensor/gatt2mqtt_bridge_gw_status/config", true},
+        {NULL, "homeassistant/binary_sensor/gatt2mqtt_bridge_gw2_status/config", false},
     };
     struct settings settings = {.gateway.id = (char *)"gw"};
 
@@ -315,6 +393,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_of_entity_is_announced_as_written_down),
         cmocka_unit_test(composed_entities_are_announced_as_written_down),
+        cmocka_unit_test(each_entity_has_a_document_of_its_own_in_the_form_of_components),
+        cmocka_unit_test(entity_that_is_gone_is_marked_in_the_document),
         cmocka_unit_test(device_whose_address_is_not_known_has_no_connection),
         cmocka_unit_test(control_is_offered_only_where_the_field_can_be_written_alone),
         cmocka_unit_test(number_has_the_bounds_of_its_type),
