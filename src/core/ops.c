@@ -126,12 +126,19 @@ void ops_enqueue(struct peer *peer, struct gatt_op *op, struct command *command)
         contact_activity(peer);
 }
 
+/* a read that waits and that nobody asked for */
+static struct gatt_op *find_read(struct peer *peer, uint32_t entry)
+{
+    for (struct gatt_op *op = peer->ops; op; op = op->next)
+        if (op->kind == OP_KIND_READ && op->entry == entry && !op->command && !op->step)
+            return op;
+    return NULL;
+}
+
 void ops_read(struct peer *peer, uint32_t entry, struct command *command)
 {
-    /* a poll that is already waiting need not wait twice */
-    for (struct gatt_op *op = peer->ops; !command && op; op = op->next)
-        if (op->kind == OP_KIND_READ && op->entry == entry && !op->command && !op->step)
-            return;
+    if (!command && find_read(peer, entry))
+        return; /* a poll need not wait twice */
     ops_enqueue(peer, ops_new(OP_KIND_READ, entry, NULL, 0), command);
 }
 
@@ -209,9 +216,9 @@ static void issue(struct peer *peer, struct gatt_op *op)
     action->op = (struct op){peer->index, peer->generation, op->id};
     action->adapter = peer->adapter;
     action->device = peer->device;
-    if (!op->read_back) {
-        peer->echo.entry = kind == OP_KIND_WRITE && !op->step ? op->entry : NO_ENTRY;
-        peer->echo.notified = false;
+    if (kind == OP_KIND_WRITE && op->entry != NO_ENTRY) {
+        peer->entries[op->entry].echo.written = true;
+        peer->entries[op->entry].echo.notified = false;
     }
     if (kind == OP_KIND_SUBSCRIBE) {
         peer_ask_subscription(peer, peer->entries[op->entry].source, action);
@@ -296,24 +303,49 @@ static void answer_value(struct peer *peer, struct gatt_op *op, uint32_t as, con
     command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
 }
 
-/* What the peer made of a value is what counts: it is read back, or its notification awaited. */
-static void read_back(struct peer *peer, const struct gatt_op *op, size_t length)
+/* What the peer made of a value is what counts. */
+bool ops_can_read_back(const struct peer *peer, const struct gatt_op *op)
+{
+    return op->flags & GATT_FLAG_READ && peer->entries[op->entry].settings->readable;
+}
+
+/* ... or what it notifies: then there is nothing to assume */
+void ops_publish_assumed(struct peer *peer, const struct gatt_op *op, size_t length)
 {
     const struct entry *entry = &peer->entries[op->entry];
     /* the peer's services may have changed since: there may be no source any more */
     bool notified = entry->source != NO_SOURCE && peer->sources[entry->source].subscribed;
 
-    if (op->flags & GATT_FLAG_READ && entry->settings->readable) {
+    peer->entries[op->entry].echo.written = false; /* nothing is to be read back */
+    if (!notified && !entry->settings->n_messages) /* messages are what comes back */
+        publish_value(peer, op->entry, op->data, length, PUBLISH_ASSUMED);
+}
+
+void ops_read_back(struct peer *peer, uint32_t entry)
+{
+    struct gatt_op *op = find_read(peer, entry);
+
+    if (!op) {
+        op = ops_new(OP_KIND_READ, entry, NULL, 0);
+        if (!op)
+            return;
+        append(peer, op);
+    }
+    op->read_back = true;
+    ops_run(peer);
+}
+
+static void read_back(struct peer *peer, const struct gatt_op *op, size_t length)
+{
+    if (ops_can_read_back(peer, op)) {
         struct gatt_op *back = ops_new(OP_KIND_READ, op->entry, NULL, 0);
         if (back) {
             back->read_back = true;
             prepend(peer, back);
         }
-    } else if (!notified && !entry->settings->n_messages) { /* messages are what comes back */
-        publish_value(peer, op->entry, op->data, length, PUBLISH_ASSUMED);
+    } else {
+        ops_publish_assumed(peer, op, length);
     }
-    if (!peer->ops || !peer->ops->read_back)
-        peer->echo.entry = NO_ENTRY;
 }
 
 static void wrote(struct peer *peer, struct gatt_op *op)
@@ -334,7 +366,9 @@ static void wrote(struct peer *peer, struct gatt_op *op)
         strbuf_puts(&json, "{\"confirmed\":false}");
         command_answer_ok(peer->gateway, TAKE_PTR(op->command), &json);
     }
-    if (op->entry != NO_ENTRY && !op->step) /* else its steps read what is to be published */
+    if (op->step)
+        step_wrote(peer, op, length);
+    else if (op->entry != NO_ENTRY)
         read_back(peer, op, length);
 }
 
@@ -346,7 +380,7 @@ static void was_read(struct peer *peer, struct gatt_op *op, const uint8_t *data,
     peer->gateway->counts.reads++;
     merge_learn(peer, op->handle, data, length);
     if (op->read_back)
-        peer->echo.entry = NO_ENTRY; /* before what follows from the value: the next write */
+        peer->entries[op->entry].echo.written = false; /* before what follows: the next write */
     if (op->entry != NO_ENTRY) {
         if (!echo)
             publish_value(peer, op->entry, data, length,

@@ -166,7 +166,6 @@ int peer_init(struct peer *peer, struct gateway *gateway, uint32_t index,
 
     *peer = (struct peer){.gateway = gateway, .index = index, .settings = settings};
     peer->rssi = peer->rssi_published = RSSI_UNKNOWN;
-    peer->echo.entry = NO_ENTRY;
     peer->poll_due_us = peer->keep_alive_due_us = TIME_NEVER;
     peer->contact_due_us = peer->contact_limit_us = peer->linger_us = TIME_NEVER;
     claim_init(peer);
@@ -392,9 +391,10 @@ void peer_forget_link(struct peer *peer)
     peer->mtu = 0;
     target_forget_tree(peer);
     contact_link_ended(peer);
-    peer->echo.entry = NO_ENTRY;
     peer->online_us = peer->resubscribed_us = 0;
     peer->generation++; /* late answers are nobody's */
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        peer->entries[i].echo.written = false;
     for (uint32_t i = 0; i < peer->n_sources; i++) {
         peer->sources[i].subscribed = false;
         publish_reset(peer, i);

@@ -194,7 +194,8 @@ static void publish_as(struct peer *peer, uint32_t index, uint32_t from,
             arm_rules(peer, entry);
         }
     }
-    step_value(peer, settings->id, settings->schema, values);
+    if (how != PUBLISH_ASSUMED) /* the peer has not said it */
+        step_value(peer, &(struct step_news){index, values, value});
 }
 
 static void publish_at(struct peer *peer, uint32_t index, const struct rules_value *value,
@@ -309,9 +310,9 @@ void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, siz
             feed(peer, i, data, length);
         else
             publish_value(peer, i, data, length, PUBLISH_BY_RULES);
-        if (i == peer->echo.entry) {
-            peer->echo.notified = true;
-            peer->echo.hash = hash(data, length);
+        if (peer->entries[i].echo.written) {
+            peer->entries[i].echo.notified = true;
+            peer->entries[i].echo.hash = hash(data, length);
         }
     }
 }
@@ -319,8 +320,9 @@ void publish_source(struct peer *peer, uint32_t source, const uint8_t *data, siz
 /* Where the peer notifies a value that was written, reading it back tells nothing new. */
 bool publish_is_echo(const struct peer *peer, uint32_t entry, const uint8_t *data, size_t length)
 {
-    return entry == peer->echo.entry && peer->echo.notified &&
-           peer->echo.hash == hash(data, length);
+    const struct entry *of = &peer->entries[entry];
+
+    return of->echo.written && of->echo.notified && of->echo.hash == hash(data, length);
 }
 
 void publish_drop_frame(struct peer *peer, struct entry *entry)

@@ -37,6 +37,7 @@ static struct sequence *sequence_free(struct sequence *sequence)
     if (!sequence)
         return NULL;
     command_free(sequence->command);
+    outcome_free(sequence->outcome);
     free(sequence->given);
     free(sequence);
     return NULL;
@@ -103,11 +104,27 @@ static void poll_ended(struct peer *peer, const struct sequence *sequence)
                     *failures);
 }
 
+static void answer(struct sequence *sequence)
+{
+    _cleanup_(strbuf_done) struct strbuf data = STRBUF_INIT;
+
+    outcome_write(sequence, &data);
+    command_answer_ok(sequence->peer->gateway, TAKE_PTR(sequence->command), &data);
+}
+
+static void read_back(struct peer *peer, const struct sequence *sequence)
+{
+    for (uint32_t i = 0; i < peer->n_entries; i++)
+        if (sequence->written & UINT64_C(1) << i)
+            ops_read_back(peer, i);
+}
+
 static void end(struct peer *peer)
 {
     struct sequence *sequence = TAKE_PTR(peer->sequence);
 
     ops_drop_step(peer, sequence->number);
+    read_back(peer, sequence); /* before what may end the link; that waits for it */
     switch (sequence->purpose) {
     case SEQUENCE_PURPOSE_ON_CONNECT: on_connect_ended(peer, sequence); break;
     case SEQUENCE_PURPOSE_POLL:
@@ -117,7 +134,7 @@ static void end(struct peer *peer)
             command_answer_error(peer->gateway, TAKE_PTR(sequence->command), sequence->code,
                                  sequence->att, "%s", sequence->text);
         else
-            command_answer_ok(peer->gateway, TAKE_PTR(sequence->command), NULL);
+            answer(sequence);
         break;
     }
     sequence_free(sequence);
@@ -268,6 +285,22 @@ void step_operation(struct peer *peer, uint32_t number, const char *code, uint8_
     drive(peer);
 }
 
+/* A row of writes is read back once, in the end. What only steps write are the peer's orders, no
+ * values. */
+void step_wrote(struct peer *peer, const struct gatt_op *op, size_t length)
+{
+    struct sequence *sequence = peer->sequence;
+
+    if (!sequence || sequence->number != op->step || !peer->entries[op->entry].settings->writable ||
+        (sequence->purpose != SEQUENCE_PURPOSE_COMMAND &&
+         sequence->purpose != SEQUENCE_PURPOSE_ON_CONNECT))
+        return;
+    if (ops_can_read_back(peer, op))
+        sequence->written |= UINT64_C(1) << op->entry;
+    else
+        ops_publish_assumed(peer, op, length);
+}
+
 bool step_subscribed(struct peer *peer)
 {
     struct sequence *sequence = peer->sequence;
@@ -280,12 +313,14 @@ bool step_subscribed(struct peer *peer)
     return true;
 }
 
-void step_value(struct peer *peer, const char *name, const struct schema *schema,
-                const struct value *values)
+void step_value(struct peer *peer, const struct step_news *news)
 {
-    if (!peer->sequence)
+    struct sequence *sequence = peer->sequence;
+
+    if (!sequence)
         return;
-    step_look_at(peer->sequence, name, schema, values);
+    sequence->written &= ~(UINT64_C(1) << news->entry); /* its value now is published */
+    step_look_at(sequence, news);
     drive(peer);
 }
 
@@ -335,8 +370,9 @@ static bool check_steps(const struct sequence *sequence, const struct step_setti
 }
 
 /* what the new one puts an end to: an older one of the same name, and those it `cancels` */
-static void cancel_older(struct peer *peer, const struct command_settings *newer)
+static void cancel_older(struct peer *peer, struct sequence *sequence)
 {
+    const struct command_settings *newer = sequence->command_settings;
     char message[128];
 
     snprintf(message, sizeof(message), "a newer command came: %s", newer->id);
@@ -353,8 +389,10 @@ static void cancel_older(struct peer *peer, const struct command_settings *newer
     }
     const struct sequence *running = peer->sequence;
     if (running && running->purpose == SEQUENCE_PURPOSE_COMMAND &&
-        newer->cancels & 1u << (running->command_settings - peer->settings->commands))
+        newer->cancels & 1u << (running->command_settings - peer->settings->commands)) {
+        sequence->written |= running->written; /* ... and what it still had to publish */
         cancel(TAKE_PTR(peer->sequence), "cancelled", message);
+    }
 }
 
 static void enqueue(struct peer *peer, struct sequence *sequence)
@@ -404,7 +442,7 @@ void step_command(struct peer *peer, size_t index, const void *payload, size_t l
         cancel(sequence, "not_connected", peer->why);
         return;
     }
-    cancel_older(peer, settings);
+    cancel_older(peer, sequence);
     if (peer->n_sequences >= SEQUENCES_MAX) {
         snprintf(text, sizeof(text), "%d commands are waiting for this device already",
                  SEQUENCES_MAX);

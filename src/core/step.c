@@ -254,21 +254,27 @@ void step_subscription_done(struct sequence *sequence)
         advance(sequence);
 }
 
+/* what the value is one of, and its fields */
+struct look {
+    const struct step_news *news;
+    const char *id;
+    const struct schema *schema;
+};
+
 static bool matches(const struct sequence *sequence, const struct step_settings *step,
-                    const char *source, const struct schema *schema, const struct value *values)
+                    const struct look *look)
 {
-    if (!step->source || strcmp(step->source, source) != 0)
+    if (!step->source || strcmp(step->source, look->id) != 0)
         return false;
     for (size_t i = 0; i < step->n_where; i++)
-        if (!operand_matches(sequence, &step->where[i], schema, values))
+        if (!operand_matches(sequence, &step->where[i], look->schema, look->news->values))
             return false;
     return true;
 }
 
 /* The first wait that has not had its value, from the step that runs to the next that does
  * something: a value is for one wait only, and they come in order. */
-static void meet_wait(struct sequence *sequence, const char *source, const struct schema *schema,
-                      const struct value *values)
+static void meet_wait(struct sequence *sequence, const struct look *look)
 {
     struct step_level *level = level_of(sequence);
 
@@ -276,9 +282,10 @@ static void meet_wait(struct sequence *sequence, const char *source, const struc
         const struct step_settings *step = &level->steps[i];
 
         if (step->kind == STEP_KIND_WAIT && !(level->met & 1u << i)) {
-            if (!matches(sequence, step, source, schema, values))
+            if (!matches(sequence, step, look))
                 return;
             level->met |= 1u << i;
+            outcome_keep(sequence, look->news);
             if (i == level->at && sequence->waits == STEP_WAITS_VALUE)
                 advance(sequence);
             return;
@@ -288,13 +295,30 @@ static void meet_wait(struct sequence *sequence, const char *source, const struc
     }
 }
 
-void step_look_at(struct sequence *sequence, const char *source, const struct schema *schema,
-                  const struct value *values)
+/* what comes of the characteristic while it is being read: last of all the answer itself */
+static bool reads(struct sequence *sequence, const struct step_news *news)
 {
+    const struct step_level *level = level_of(sequence);
+
+    return sequence->waits == STEP_WAITS_OPERATION &&
+           level->steps[level->at].kind == STEP_KIND_READ &&
+           level->steps[level->at].characteristic == news->entry;
+}
+
+void step_look_at(struct sequence *sequence, const struct step_news *news)
+{
+    const struct characteristic_settings *settings = sequence->peer->entries[news->entry].settings;
+    const struct look look = {news, settings->id, settings->schema};
+
+    if (reads(sequence, news))
+        outcome_keep(sequence, news);
     for (size_t i = 1; i <= sequence->depth; i++)
-        if (matches(sequence, sequence->levels[i].repeat, source, schema, values))
+        if (!sequence->levels[i].until_met &&
+            matches(sequence, sequence->levels[i].repeat, &look)) {
             sequence->levels[i].until_met = true;
-    meet_wait(sequence, source, schema, values);
+            outcome_keep(sequence, news);
+        }
+    meet_wait(sequence, &look);
 }
 
 void step_time(struct sequence *sequence)

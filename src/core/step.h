@@ -1,7 +1,7 @@
 /*
  * The steps engine's inside: what a running sequence is made of, shared by step.c (one step after
- * the other), sequence.c (which sequence runs, and what becomes of it) and operand.c (values that
- * are written and compared). Others ask by the functions in world.h.
+ * the other), sequence.c (which sequence runs, and what becomes of it), operand.c (values that are
+ * written and compared) and outcome.c (what was read). Others ask by the functions in world.h.
  *
  * One sequence of a peer runs at a time. Everything that happens to it (an answer, a value, a
  * deadline) only changes its position; sequence_drive() then does what comes next. So no step can
@@ -55,6 +55,9 @@ struct sequence {
     enum step_waits waits;
     uint64_t wait_us; /* TIME_NEVER: no deadline but that of the whole */
 
+    struct outcome *outcome; /* owned: of COMMAND */
+    uint64_t written;        /* entries to be read back in the end, a bit each */
+
     bool done, failed;
     const char *code; /* why it failed: a code of the documentation */
     uint8_t att;
@@ -69,9 +72,15 @@ void step_fail(struct sequence *sequence, const char *code, uint8_t att, const c
     PRINTF_LIKE(4, 5);
 void step_operation_done(struct sequence *sequence);
 void step_subscription_done(struct sequence *sequence);
-void step_look_at(struct sequence *sequence, const char *source, const struct schema *schema,
-                  const struct value *values);
+void step_look_at(struct sequence *sequence, const struct step_news *news);
 void step_time(struct sequence *sequence); /* what is due; arms the rest */
+
+/* outcome.c */
+/* a step read it, or waited for it */
+void outcome_keep(struct sequence *sequence, const struct step_news *news);
+void outcome_write(const struct sequence *sequence,
+                   struct strbuf *out); /* nothing if there is none */
+struct outcome *outcome_free(struct outcome *outcome);
 
 /* operand.c */
 /* The bytes of a WRITE. 0, or a codec_error with its explanation in `text`. */

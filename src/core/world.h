@@ -232,6 +232,13 @@ struct entry {
     uint64_t frames_dropped; /* as far as counted and said */
     enum tri asked;          /* to be subscribed or not, while it runs; AUTO: as the file says */
     struct known *known;     /* owned; the last value, for `set: merge`; NULL: not wanted */
+    /* A value that was written comes back twice where the peer notifies it and it is read back:
+     * told apart here, so that it is published once. */
+    struct {
+        bool written;  /* and not yet read back, */
+        bool notified; /* but notified meanwhile, */
+        uint64_t hash; /* with this value */
+    } echo;
     uint64_t values, malformed, writes;
 };
 
@@ -446,14 +453,6 @@ struct peer {
     struct gatt_op *ops;    /* owned; waiting, first in first out */
     size_t n_ops;
     struct gatt_op *op; /* owned; running */
-
-    /* A value that was written comes back twice where the peer notifies it and it is read back:
-     * told apart here, so that it is published once. */
-    struct {
-        uint32_t entry; /* written, and not yet read back; NO_ENTRY: none */
-        bool notified;  /* ... but notified meanwhile, */
-        uint64_t hash;  /* with this value */
-    } echo;
 
     /* peers that are not held all the time */
     bool contact;              /* one is going on */
@@ -970,6 +969,10 @@ void ops_cancel_subscribing(struct peer *peer, uint32_t entry, const char *messa
 /* for a step of sequence `number`; step_operation() is told, also at once */
 void ops_step(struct peer *peer, enum op_kind kind, uint32_t entry, const uint8_t *data,
               size_t length, uint32_t number);
+/* What was written is published: as the peer has it, once it was read, or as it was assumed. */
+bool ops_can_read_back(const struct peer *peer, const struct gatt_op *op);
+void ops_read_back(struct peer *peer, uint32_t entry); /* when nobody waits for anything else */
+void ops_publish_assumed(struct peer *peer, const struct gatt_op *op, size_t length);
 void ops_drop_step(struct peer *peer, uint32_t number); /* the sequence waits no more */
 void ops_run(struct peer *peer);       /* starts the next one if the link is ready */
 void ops_link_lost(struct peer *peer); /* the running one fails, the others wait on */
@@ -1001,10 +1004,16 @@ void step_resume(struct peer *peer);        /* operations can be made again */
 /* an operation of a step ended: well (code NULL), or as `code`, `att` and `text` say */
 void step_operation(struct peer *peer, uint32_t number, const char *code, uint8_t att,
                     const char *text);
+/* before that: it was a write, and is to be published; `length` without its frame */
+void step_wrote(struct peer *peer, const struct gatt_op *op, size_t length);
 bool step_subscribed(struct peer *peer); /* false: no step waited for it */
-/* a decoded value of the characteristic or message of that id; both NULL without fields */
-void step_value(struct peer *peer, const char *name, const struct schema *schema,
-                const struct value *values);
+/* A value of a characteristic or message, as it came from the peer. */
+struct step_news {
+    uint32_t entry;
+    const struct value *values;      /* borrowed: its fields; NULL without a schema */
+    const struct rules_value *value; /* borrowed */
+};
+void step_value(struct peer *peer, const struct step_news *news);
 /* a `subscribe` step of on_connect that is yet to come will do it */
 bool step_subscribes_later(const struct peer *peer, uint32_t source);
 /* runs a named command; takes `command_take`, which is answered once */

@@ -137,6 +137,8 @@ def test_every_operation_is_answered_once(live):
         number = asker.send(operation, request)
         answer = asker.answer(number, 20)
         assert answer["status"] == "ok", f"{operation}: {answer}"
+        if operation == "command":
+            assert answer["data"]["level"]["value"] == 42
         [message] = asker.answers(number)
         assert message.topic == f"{RESPONSE}/{operation}"
         assert not message.retain

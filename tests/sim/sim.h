@@ -204,7 +204,7 @@ struct sim_call {
     int gatt;
     uint32_t subscription;
     uint32_t written;
-    bool by_step;
+    uint32_t by_step; /* what a step writes, or 0 */
     bool on, cancelled;
     bool waits; /* a Connect to somebody who is not there; a Resolve */
 };

@@ -371,9 +371,9 @@ static void answer_operation(struct sim *sim, struct sim_call *call, enum bt_sta
         event.read.data = bytes;
         event.read.length = sizeof(bytes);
         expect_read(sim, call, value);
-    } else if (status == BT_STATUS_OK && call->written &&
+    } else if (status == BT_STATUS_OK && (call->written || call->by_step) &&
                !(sim->devices[call->object->device].chars[call->gatt].flags & GATT_FLAG_READ)) {
-        expect_assumed(sim, call, call->written);
+        expect_assumed(sim, call, call->by_step ? call->by_step : call->written);
     }
     sim_call_end_with(sim, call, &event);
 }
@@ -481,7 +481,7 @@ void sim_write(struct sim *sim, struct sim_call *call, const struct action *acti
         value |= (uint32_t)action->write.data[i] << 8 * i;
     if (action->write.length == 4) {
         arrived(sim, value);
-        call->by_step = value & STEP_MARK;
+        call->by_step = value & STEP_MARK ? value : 0;
         call->written = call->by_step ? 0 : value;
         sim->devices[call->object->device].chars[call->gatt].notified = 0;
     }

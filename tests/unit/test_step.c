@@ -34,7 +34,9 @@ static struct device_settings load_device(const char *keys)
                      "    characteristics:\n"
                      "      level: { uuid: 0x2A19, subscribe: true,\n"
                      "               fields: { value: { type: uint8 } } }\n"
-                     "      lamp: { uuid: 0xFFE1, fields: { value: { type: uint8, max: 100 } } }\n",
+                     "      lamp: { uuid: 0xFFE1, fields: { value: { type: uint8, max: 100 } } }\n"
+                     "      dimmer: { uuid: 0xFFE1, writable: true,\n"
+                     "                fields: { value: { type: uint8 } } }\n",
                      keys);
 
     assert_true(n > 0 && (size_t)n < sizeof(text));
@@ -242,6 +244,63 @@ static void wait_takes_a_value_that_overtakes_the_answer_to_the_write(void **sta
     assert_no_result(world); /* the delay is kept */
     world_advance(world, 100);
     assert_result(world, "\"status\":\"ok\"");
+    world_free(world);
+}
+
+static void what_a_command_reads_and_waits_for_is_in_its_answer(void **state)
+{
+    struct action subscribe;
+    struct world *world = begin_online(
+        "    commands:\n"
+        "      go:\n"
+        "        steps:\n"
+        "          - wait: { characteristic: level, where: { value: 1 } }\n"
+        "          - read: lamp\n"
+        "          - repeat: { max: 3, until: { characteristic: level, where: { value: "
+        "3 } },\n"
+        "                      steps: [ { delay: 1s } ] }",
+        &subscribe);
+
+    world_message(world, "g/d0/command/go", "", false);
+    value(world, &subscribe, 1);
+    const struct action read = *world_expect(world, ACTION_READ);
+    world_answer(world, &read, BT_STATUS_OK);
+    value(world, &subscribe, 2); /* nobody waits for this one */
+    value(world, &subscribe, 3);
+    world_advance(world, 1000);
+    assert_result(world, "\"data\":{\"level\":{\"value\":3,");
+    assert_result(world, "\"lamp\":{\"value\":42,");
+    world_free(world);
+}
+
+static void write_to_what_people_may_write_is_read_back_once_in_the_end(void **state)
+{
+    struct action subscribe;
+    struct world *world = begin_online("    commands:\n"
+                                       "      go:\n"
+                                       "        steps:\n"
+                                       "          - write: { characteristic: dimmer, value: 1 }\n"
+                                       "          - write: { characteristic: dimmer, value: 2 }",
+                                       &subscribe);
+
+    world_message(world, "g/d0/command/go", "", false);
+    write_is_answered(world, 1);
+    assert_null(world_find(world, ACTION_READ, NULL));
+    write_is_answered(world, 2);
+    assert_result(world, "\"status\":\"ok\"");
+    const struct action read = *world_expect(world, ACTION_READ);
+    assert_int_equal(world_count(world, ACTION_READ), 1);
+    world_answer(world, &read, BT_STATUS_OK);
+    assert_int_equal(world_count_published(world, "g/d0/dimmer"), 1);
+    assert_non_null(strstr(world_published(world, "g/d0/dimmer"), "\"value\":42"));
+    world_clear(world);
+
+    world_message(world, "g/d0/command/go", "", false);
+    write_is_answered(world, 1);
+    struct action write = written(world, 2);
+    world_answer(world, &write, BT_STATUS_ATT_ERROR); /* the first may have been done */
+    assert_result(world, "\"status\":\"error\"");
+    assert_int_equal(world_count(world, ACTION_READ), 1);
     world_free(world);
 }
 
@@ -827,6 +886,8 @@ int main(void)
         cmocka_unit_test(steps_come_in_order_each_when_the_one_before_is_done),
         cmocka_unit_test(wait_takes_only_the_value_that_where_says),
         cmocka_unit_test(wait_takes_a_value_that_overtakes_the_answer_to_the_write),
+        cmocka_unit_test(what_a_command_reads_and_waits_for_is_in_its_answer),
+        cmocka_unit_test(write_to_what_people_may_write_is_read_back_once_in_the_end),
         cmocka_unit_test(failure_names_the_step),
         cmocka_unit_test(repeat_ends_as_soon_as_until_is_met),
         cmocka_unit_test(repeat_that_does_not_reach_until_fails_after_max_rounds),
