@@ -61,6 +61,14 @@ def rename_device(config, old, new):
     return config
 
 
+def change_characteristic(config, device, name, line):
+    """The same with one more line in what the device says of the characteristic."""
+    entry = re.search(_device(device), config)
+    text, n = re.subn(rf"(?m)^      {name}:$", rf"\g<0>\n        {line}", entry[0])
+    assert n == 1
+    return config[:entry.start()] + text + config[entry.end():]
+
+
 class Sample:
     """A sample's gateway with the peripherals that go with it."""
 

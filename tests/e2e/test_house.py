@@ -11,7 +11,8 @@ import pytest
 import ha_rules
 from ha_rules import UNAVAILABLE, UNKNOWN, HomeAssistant
 from harness import ROOT, SLACK, Recorder, variant, wait_until
-from samples import gateway_id, rename_device, sample, with_broker, without_device
+from samples import (change_characteristic, gateway_id, rename_device, sample, with_broker,
+                     without_device)
 from world import topic
 
 pytestmark = pytest.mark.xdist_group("house")
@@ -239,21 +240,25 @@ def test_who_goes_becomes_unavailable_and_who_comes_back_available(home):
     wait_until(lambda: available(CONNECTED) == everything, 40 * SLACK, "all is available")
 
 
-@pytest.mark.parametrize("how, removed, old, new", [
-    ("reload", "lamp", "bedroom", "nursery"),
-    ("killed", "plant", "button", "bell"),
-    pytest.param("stopped", "door", "leak", "washer", marks=variant),
+@pytest.mark.parametrize("how, removed, old, new, let_go", [
+    ("reload", "lamp", "bedroom", "nursery", ("thermometer", "humidity")),
+    ("killed", "plant", "button", "bell", ("strap", "location")),
+    pytest.param("stopped", "door", "leak", "washer", ("plug", "meter"), marks=variant),
 ])
-def test_of_a_removed_and_a_renamed_device_nothing_is_left(home, how, removed, old, new):
+def test_of_what_is_removed_renamed_or_no_longer_retained_nothing_is_left(home, how, removed, old, new,
+                                                                          let_go):
     def renamed(text):
         return re.sub(rf"(/|gatt2mqtt_){old}(?=/|_|$)", rf"\g<1>{new}", text)
 
     before = set(home.retained())
     entities = set(home.ha.entities())
     assert topic(old, "status/link") in before and topic(removed, "status/link") in before
+    assert topic(*let_go) in before
     kept = {each for each in before if not re.search(rf"(/|gatt2mqtt_){removed}(/|$)", each)}
+    kept.remove(topic(*let_go))
     assert len(before) - len(kept) >= 4
-    home.change(rename_device(without_device(home.config, removed), old, new), how)
+    config = change_characteristic(home.config, *let_go, "retain: false")
+    home.change(rename_device(without_device(config, removed), old, new), how)
     wanted = {each if each in FOREIGN else renamed(each) for each in kept}
     try:
         wait_until(lambda: set(home.retained()) == wanted, 15 * SLACK, "only what should be is kept")
