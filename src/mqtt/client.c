@@ -47,7 +47,7 @@ struct mqtt_client {
     void *userdata;
 
     enum state state;
-    bool has_keeper;
+    bool has_keeper, has_tls_keeper;
     bool renewing;       /* the connection, or the attempt, is to be followed by another */
     struct inbox *inbox; /* owned */
     struct connection *connection; /* owned; in CONNECTING, UP and CLOSING */
@@ -72,6 +72,12 @@ static uint64_t now_us(const struct mqtt_client *client)
 
     sd_event_now(client->event, CLOCK_MONOTONIC, &now);
     return now;
+}
+
+static bool is_tls(const struct mqtt_client *client)
+{
+    return client->settings->transport == MQTT_TRANSPORT_TLS ||
+           client->settings->transport == MQTT_TRANSPORT_WSS;
 }
 
 /* ---- connecting ---- */
@@ -138,8 +144,7 @@ static void go_down(struct mqtt_client *client, const struct connection_end *end
         .end = ended->end,
         .code = ended->code,
         .v5 = settings->protocol == 5,
-        .tls =
-            settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS,
+        .tls = is_tls(client),
         .tls_error = tls_error,
         .host = settings->host,
         .port = settings->port,
@@ -186,8 +191,9 @@ static int on_retry(struct sd_event_source *source, uint64_t usec, void *userdat
 
     if (client->state != STATE_WAITING)
         return 0;
-    if (!client->has_keeper)
-        client->has_keeper = connection_keeper_new();
+    bool *has_keeper = is_tls(client) ? &client->has_tls_keeper : &client->has_keeper;
+    if (!*has_keeper)
+        *has_keeper = connection_keeper_new(client->settings);
     client->state = STATE_CONNECTING;
     r = connection_new(&options, &client->connection, &code);
     if (r != 0)

@@ -18,6 +18,7 @@ struct answer_chunk {
 };
 
 struct connection {
+    struct paho paho;
     MQTTAsync handle; /* owned */
     bool v5;
     uint32_t epoch;
@@ -65,7 +66,7 @@ static void settle_up(struct connection *connection)
     if (settle(connection, &connection->up.note))
         return;
     /* Its owner left while the attempt was pending. Allowed here: it only queues a command. */
-    (void)MQTTAsync_disconnect(connection->handle, &options);
+    (void)connection->paho.MQTTAsync_disconnect(connection->handle, &options);
 }
 
 static void on_connect(void *context, MQTTAsync_successData *data)
@@ -76,14 +77,14 @@ static void on_connect(void *context, MQTTAsync_successData *data)
     settle_up(connection);
 }
 
-static bool numeric_property(const MQTTProperties *properties, enum MQTTPropertyCodes code,
-                             uint32_t *value)
+static bool numeric_property(const struct connection *connection, const MQTTProperties *properties,
+                             enum MQTTPropertyCodes code, uint32_t *value)
 {
     MQTTProperties *unconst = (MQTTProperties *)properties; /* Paho's getters only read */
 
-    if (!MQTTProperties_hasProperty(unconst, code))
+    if (!connection->paho.MQTTProperties_hasProperty(unconst, code))
         return false;
-    *value = (uint32_t)MQTTProperties_getNumericValue(unconst, code);
+    *value = (uint32_t)connection->paho.MQTTProperties_getNumericValue(unconst, code);
     return true;
 }
 
@@ -94,13 +95,16 @@ static void on_connect5(void *context, MQTTAsync_successData5 *data)
     uint32_t value;
 
     up->session_present = data->alt.connect.sessionPresent != 0;
-    if (numeric_property(&data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, &value) && value > 0)
+    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM,
+                         &value) &&
+        value > 0)
         up->window = MIN_OF(up->window, value);
-    if (numeric_property(&data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, &value))
+    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE,
+                         &value))
         up->max_packet = value;
-    if (numeric_property(&data->properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE, &value))
+    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE, &value))
         up->retain_available = value != 0;
-    if (numeric_property(&data->properties, MQTTPROPERTY_CODE_MAXIMUM_QOS, &value))
+    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_QOS, &value))
         up->max_qos = (uint8_t)MIN_OF(value, 2U);
     settle_up(connection);
 }
@@ -132,11 +136,13 @@ static void on_connect_failure(void *context, MQTTAsync_failureData *data)
 }
 
 /* where the broker says to go instead (MQTT 5, 3.2.2.3.16), fit to be shown */
-static void note_server_reference(struct connection_end *end, const MQTTProperties *properties)
+static void note_server_reference(const struct connection *connection, struct connection_end *end,
+                                  const MQTTProperties *properties)
 {
     MQTTProperties *unconst = (MQTTProperties *)properties; /* Paho's getters only read */
-    MQTTProperty *property =
-        properties ? MQTTProperties_getProperty(unconst, MQTTPROPERTY_CODE_SERVER_REFERENCE) : NULL;
+    MQTTProperty *property = properties ? connection->paho.MQTTProperties_getProperty(
+                                              unconst, MQTTPROPERTY_CODE_SERVER_REFERENCE)
+                                        : NULL;
     size_t n = 0;
 
     if (!property || property->value.data.len < 0)
@@ -152,7 +158,7 @@ static void on_connect_failure5(void *context, MQTTAsync_failureData5 *data)
 {
     struct connection *connection = context;
 
-    note_server_reference(&connection->failed, &data->properties);
+    note_server_reference(connection, &connection->failed, &data->properties);
     settle_failed(context, data->code, data->message);
 }
 
@@ -169,7 +175,7 @@ static void on_disconnected(void *context, MQTTProperties *properties, enum MQTT
     struct connection *connection = context;
 
     connection->disconnected.code = (int)code;
-    note_server_reference(&connection->disconnected, properties);
+    note_server_reference(connection, &connection->disconnected, properties);
     put(connection, &connection->disconnected.note);
 }
 
@@ -231,22 +237,24 @@ static char *copy_text(const MQTTLenString *text)
     return strndup(text->data, (size_t)text->len);
 }
 
-static char *add_properties(struct inbox_message *message, MQTTProperties *properties)
+static char *add_properties(const struct connection *connection, struct inbox_message *message,
+                            MQTTProperties *properties)
 {
     char *response_topic = NULL;
     MQTTProperty *property =
-        MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_RESPONSE_TOPIC);
+        connection->paho.MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_RESPONSE_TOPIC);
 
     if (property)
         response_topic = copy_text(&property->value.data);
     message->response_topic = response_topic;
-    property = MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_CORRELATION_DATA);
+    property =
+        connection->paho.MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_CORRELATION_DATA);
     if (property && property->value.data.len >= 0) {
         message->correlation = property->value.data.data ? property->value.data.data : "";
         message->correlation_length = (size_t)property->value.data.len;
     }
-    message->has_expiry =
-        numeric_property(properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, &message->expiry_s);
+    message->has_expiry = numeric_property(
+        connection, properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, &message->expiry_s);
     return response_topic;
 }
 
@@ -265,7 +273,7 @@ static int on_message(void *context, char *topic, int topic_length, MQTTAsync_me
     char *response_topic = NULL;
 
     if (connection->v5)
-        response_topic = add_properties(&message, &paho->properties);
+        response_topic = add_properties(connection, &message, &paho->properties);
     pthread_mutex_lock(&connection->mutex);
     if (connection->abandoned)
         ;
@@ -275,8 +283,8 @@ static int on_message(void *context, char *topic, int topic_length, MQTTAsync_me
         (void)inbox_put_message(connection->inbox, &message);
     pthread_mutex_unlock(&connection->mutex);
     free(response_topic);
-    MQTTAsync_freeMessage(&paho);
-    MQTTAsync_free(topic);
+    connection->paho.MQTTAsync_freeMessage(&paho);
+    connection->paho.MQTTAsync_free(topic);
     return 1; /* 0 would deliver it again */
 }
 
@@ -317,13 +325,15 @@ static int connect_handle(struct connection *connection, const struct connection
     struct mqtt_connect_options connect;
     int rc;
 
-    if ((rc = MQTTAsync_setCallbacks(connection->handle, connection, on_lost, on_message, NULL)) !=
-        MQTTASYNC_SUCCESS)
+    if ((rc = connection->paho.MQTTAsync_setCallbacks(connection->handle, connection, on_lost,
+                                                      on_message, NULL)) != MQTTASYNC_SUCCESS)
         return rc;
-    if (connection->v5 && (rc = MQTTAsync_setDisconnected(connection->handle, connection,
-                                                          on_disconnected)) != MQTTASYNC_SUCCESS)
+    if (connection->v5 &&
+        (rc = connection->paho.MQTTAsync_setDisconnected(connection->handle, connection,
+                                                         on_disconnected)) != MQTTASYNC_SUCCESS)
         return rc;
-    mqtt_connect_options_init(&connect, options->settings, &options->will, connection->tls_error);
+    mqtt_connect_options_init(&connect, &connection->paho, options->settings, &options->will,
+                              connection->tls_error);
     connect.paho.context = connection;
     if (connection->v5) {
         connect.paho.onSuccess5 = on_connect5;
@@ -332,8 +342,8 @@ static int connect_handle(struct connection *connection, const struct connection
         connect.paho.onSuccess = on_connect;
         connect.paho.onFailure = on_connect_failure;
     }
-    rc = mqtt_connect(connection->handle, &connect);
-    mqtt_connect_options_done(&connect);
+    rc = mqtt_connect(&connection->paho, connection->handle, &connect);
+    mqtt_connect_options_done(&connect, &connection->paho);
     return rc;
 }
 
@@ -345,7 +355,13 @@ int connection_new(const struct connection_options *options, struct connection *
 
     if (!connection)
         return -ENOMEM;
-    rc = mqtt_handle_new(options->settings, &connection->handle);
+    int r = paho_load(mqtt_needs_tls(options->settings), &connection->paho);
+    if (r < 0) {
+        connection->settled = true;
+        connection_free(connection);
+        return r;
+    }
+    rc = mqtt_handle_new(&connection->paho, options->settings, &connection->handle);
     if (rc == MQTTASYNC_SUCCESS)
         rc = connect_handle(connection, options);
     if (rc != MQTTASYNC_SUCCESS) {
@@ -371,7 +387,7 @@ struct connection *connection_free(struct connection *connection)
 
     /* after it no callback comes any more; those for open requests come within it */
     if (connection->handle)
-        MQTTAsync_destroy(&connection->handle);
+        connection->paho.MQTTAsync_destroy(&connection->handle);
     inbox_purge(connection->inbox, connection->epoch);
     while (connection->chunks) {
         struct answer_chunk *chunk = connection->chunks;
@@ -461,10 +477,11 @@ int connection_publish(struct connection *connection, const struct action *actio
     }
     MQTTAsync_responseOptions response = response_options(connection, answer);
     if (connection->v5)
-        mqtt_publish_properties(action, &response.properties);
-    int rc = MQTTAsync_send(connection->handle, action->publish.topic, (int)action->publish.length,
-                            payload, action->publish.qos, action->publish.retain, &response);
-    MQTTProperties_free(&response.properties);
+        mqtt_publish_properties(&connection->paho, action, &response.properties);
+    int rc = connection->paho.MQTTAsync_send(
+        connection->handle, action->publish.topic, (int)action->publish.length, payload,
+        action->publish.qos, action->publish.retain, &response);
+    connection->paho.MQTTProperties_free(&response.properties);
     return request_result(rc, answer, ret_code);
 }
 
@@ -483,7 +500,7 @@ int connection_subscribe(struct connection *connection, const char *filter, uint
     /* Retained messages are wanted (retain handling 0): the core counts retained commands instead
      * of carrying them out. */
     MQTTAsync_responseOptions response = response_options(connection, answer);
-    int rc = MQTTAsync_subscribe(connection->handle, filter, qos, &response);
+    int rc = connection->paho.MQTTAsync_subscribe(connection->handle, filter, qos, &response);
     return request_result(rc, answer, ret_code);
 }
 
@@ -491,7 +508,7 @@ void connection_unsubscribe(struct connection *connection, const char *filter)
 {
     MQTTAsync_responseOptions response = response_options(connection, NULL);
 
-    (void)MQTTAsync_unsubscribe(connection->handle, filter, &response);
+    (void)connection->paho.MQTTAsync_unsubscribe(connection->handle, filter, &response);
 }
 
 int connection_refuse(struct connection *connection, uint64_t token, const char *filter, int code)
@@ -521,7 +538,9 @@ int connection_close(struct connection *connection)
     } else {
         options.onSuccess = on_closed;
     }
-    return MQTTAsync_disconnect(connection->handle, &options) == MQTTASYNC_SUCCESS ? 0 : -ENOTCONN;
+    return connection->paho.MQTTAsync_disconnect(connection->handle, &options) == MQTTASYNC_SUCCESS
+               ? 0
+               : -ENOTCONN;
 }
 
 const char *connection_tls_error(const struct connection *connection)
@@ -529,7 +548,9 @@ const char *connection_tls_error(const struct connection *connection)
     return connection->tls_error;
 }
 
-void *connection_keeper_new(void)
+void *connection_keeper_new(const struct mqtt_settings *settings)
 {
-    return mqtt_keeper_new();
+    struct paho paho;
+
+    return paho_load(mqtt_needs_tls(settings), &paho) == 0 ? mqtt_keeper_new(&paho) : NULL;
 }

@@ -78,8 +78,9 @@ struct connection_answer {
     char *filter; /* owned; of a subscription, else NULL */
 };
 
-/* The keeper; nothing may be pending when it is made. NULL when out of memory. */
-void *connection_keeper_new(void);
+/* The keeper, of the library that these settings need; nothing may be pending when it is made. NULL
+ * when out of memory or there is no such library. */
+void *connection_keeper_new(const struct mqtt_settings *settings);
 
 /* Starts an attempt: UP or FAILED follows. CONNECTION_E_LIBRARY: Paho refused, see the code. */
 #define CONNECTION_E_LIBRARY 1

@@ -36,7 +36,8 @@ static char *uri_new(const struct mqtt_settings *settings)
     return uri;
 }
 
-static int handle_new(const char *uri, const char *client_id, int version, MQTTAsync *ret_handle)
+static int handle_new(const struct paho *paho, const char *uri, const char *client_id, int version,
+                      MQTTAsync *ret_handle)
 {
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
 
@@ -48,9 +49,9 @@ static int handle_new(const char *uri, const char *client_id, int version, MQTTA
     options.maxBufferedMessages = INT_MAX;
     /* By default Paho writes each packet down in words, for a trace that nobody asks for. */
     if (!getenv("MQTT_C_CLIENT_TRACE"))
-        MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
-    return MQTTAsync_createWithOptions(ret_handle, uri, client_id, MQTTCLIENT_PERSISTENCE_NONE,
-                                       NULL, &options);
+        paho->MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
+    return paho->MQTTAsync_createWithOptions(ret_handle, uri, client_id,
+                                             MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
 }
 
 static int paho_version(const struct mqtt_settings *settings)
@@ -59,20 +60,21 @@ static int paho_version(const struct mqtt_settings *settings)
     return settings->protocol == 5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
 }
 
-int mqtt_handle_new(const struct mqtt_settings *settings, MQTTAsync *ret_handle)
+int mqtt_handle_new(const struct paho *paho, const struct mqtt_settings *settings,
+                    MQTTAsync *ret_handle)
 {
     _cleanup_(freep) char *uri = uri_new(settings);
 
     if (!uri)
         return MQTTASYNC_FAILURE;
-    return handle_new(uri, settings->client_id, paho_version(settings), ret_handle);
+    return handle_new(paho, uri, settings->client_id, paho_version(settings), ret_handle);
 }
 
-MQTTAsync mqtt_keeper_new(void)
+MQTTAsync mqtt_keeper_new(const struct paho *paho)
 {
     MQTTAsync keeper = NULL;
 
-    if (handle_new("tcp://localhost:1883", "keeper", MQTTVERSION_3_1_1, &keeper) !=
+    if (handle_new(paho, "tcp://localhost:1883", "keeper", MQTTVERSION_3_1_1, &keeper) !=
         MQTTASYNC_SUCCESS)
         return NULL;
     return keeper;
@@ -134,7 +136,12 @@ static int keepalive_s(const struct mqtt_settings *settings)
     return (int)MIN_OF(seconds, (uint64_t)UINT16_MAX);
 }
 
-void mqtt_connect_options_init(struct mqtt_connect_options *options,
+bool mqtt_needs_tls(const struct mqtt_settings *settings)
+{
+    return settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS;
+}
+
+void mqtt_connect_options_init(struct mqtt_connect_options *options, const struct paho *paho,
                                const struct mqtt_settings *settings, const struct mqtt_will *will,
                                char tls_error[MQTT_TLS_ERROR_SIZE])
 {
@@ -161,22 +168,23 @@ void mqtt_connect_options_init(struct mqtt_connect_options *options,
         options->will.qos = will->qos;
         options->paho.will = &options->will;
     }
-    if (settings->transport == MQTT_TRANSPORT_TLS || settings->transport == MQTT_TRANSPORT_WSS)
+    if (mqtt_needs_tls(settings))
         tls_init(options, settings, tls_error);
     if (v5) {
         MQTTProperty max_packet = {.identifier = MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE,
                                    .value.integer4 = MQTT_MAX_PACKET};
-        MQTTProperties_add(&options->properties, &max_packet);
+        paho->MQTTProperties_add(&options->properties, &max_packet);
         options->paho.connectProperties = &options->properties;
     }
 }
 
-void mqtt_connect_options_done(struct mqtt_connect_options *options)
+void mqtt_connect_options_done(struct mqtt_connect_options *options, const struct paho *paho)
 {
-    MQTTProperties_free(&options->properties);
+    paho->MQTTProperties_free(&options->properties);
 }
 
-int mqtt_connect(MQTTAsync handle, const struct mqtt_connect_options *options)
+int mqtt_connect(const struct paho *paho, MQTTAsync handle,
+                 const struct mqtt_connect_options *options)
 {
     sigset_t block, before;
 
@@ -189,22 +197,23 @@ int mqtt_connect(MQTTAsync handle, const struct mqtt_connect_options *options)
     sigdelset(&block, SIGILL);
     sigdelset(&block, SIGABRT);
     pthread_sigmask(SIG_BLOCK, &block, &before);
-    int rc = MQTTAsync_connect(handle, &options->paho);
+    int rc = paho->MQTTAsync_connect(handle, &options->paho);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
 
-void mqtt_publish_properties(const struct action *action, MQTTProperties *properties)
+void mqtt_publish_properties(const struct paho *paho, const struct action *action,
+                             MQTTProperties *properties)
 {
     if (action->publish.expiry_s > 0) {
         MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL,
                                .value.integer4 = action->publish.expiry_s};
-        MQTTProperties_add(properties, &expiry);
+        paho->MQTTProperties_add(properties, &expiry);
     }
     if (action->publish.correlation) {
         MQTTProperty correlation = {.identifier = MQTTPROPERTY_CODE_CORRELATION_DATA};
         correlation.value.data.len = (int)action->publish.correlation_length;
         correlation.value.data.data = (char *)action->publish.correlation; /* copied */
-        MQTTProperties_add(properties, &correlation);
+        paho->MQTTProperties_add(properties, &correlation);
     }
 }

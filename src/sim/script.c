@@ -43,7 +43,7 @@ bool script_type_parse(const char *text, struct script_type *ret_type)
 
 bool script_type_holds(struct script_type type, double v)
 {
-    double span = ldexp(1, type.n_bytes * 8);
+    double span = type.n_bytes < 8 ? (double)(UINT64_C(1) << type.n_bytes * 8) : 0x1p64;
 
     if (type.is_signed)
         return v >= -span / 2 && v < span / 2;

@@ -1,7 +1,7 @@
 /* The functions of MQTTAsync.h that the client calls; see path_paho.h. */
 #include "path_paho.h"
 
-#include <MQTTAsync.h>
+#include "mqtt/paho.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,4 +191,12 @@ void MQTTAsync_freeMessage(MQTTAsync_message **message)
 void MQTTAsync_free(void *pointer)
 {
     free(pointer);
+}
+
+int paho_load(bool tls, struct paho *ret_paho)
+{
+#define PAHO_TAKE(name) .name = name,
+    *ret_paho = (struct paho){PAHO_FUNCTIONS(PAHO_TAKE)};
+#undef PAHO_TAKE
+    return 0;
 }

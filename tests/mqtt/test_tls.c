@@ -100,6 +100,35 @@ static void a_broker_with_the_right_name_and_a_trusted_certificate_is_accepted(v
     }
 }
 
+/* Two libraries with the same names, both loaded, as after a reload. */
+static void connections_with_and_without_tls_do_not_disturb_each_other(void **state)
+{
+    struct tls_fixture *f = *state;
+    struct broker plain;
+    struct member *members[3];
+
+    broker_init(&plain);
+    broker_start(&plain, ANONYMOUS);
+    broker_start(&f->broker, SERVER);
+    members[0] = world_connect(&f->world, "first", plain.port, 5);
+    members[1] = add(f, "localhost", f->ca, 5);
+    run_until(&f->world, 10, members[1]->up);
+    members[2] = world_connect(&f->world, "second", plain.port, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        member_listen(members[i], "t");
+        member_publish(members[i], 1, i == 1 ? "t" : "t/plain", "x", 1, false);
+    }
+    member_publish(members[0], 2, "t", "y", 1, false);
+    run_until(&f->world, 10, members[1]->n_messages == 1 && members[2]->n_messages == 1);
+    assert_string_equal(members[1]->messages[0].payload, "x");
+    assert_string_equal(members[2]->messages[0].payload, "y");
+    for (unsigned i = 0; i < 3; i++) {
+        member_stop(members[i]);
+        member_free(members[i]);
+    }
+    broker_done(&plain);
+}
+
 static void a_certificate_for_another_name_is_refused(void **state)
 {
     struct tls_fixture *f = *state;
@@ -209,6 +238,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(a_broker_with_the_right_name_and_a_trusted_certificate_is_accepted),
+        TEST(connections_with_and_without_tls_do_not_disturb_each_other),
         TEST(a_certificate_for_another_name_is_refused),
         TEST(a_certificate_of_another_authority_is_refused),
         TEST(without_a_ca_file_the_system_s_are_trusted_and_no_others),
