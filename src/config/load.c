@@ -289,6 +289,8 @@ static void read_root(struct reader *reader, const struct yaml_node *root,
         read_devices(reader, devices);
     else if (devices || !yaml_node_get(root, "devices"))
         reader_warning(reader, root, "there are no devices, so that there is nothing to do");
+    if (devices)
+        check_unique(reader, devices);
     if (reader->n_errors == n_errors && !reader->failed)
         check_connections(reader, root);
 }

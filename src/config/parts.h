@@ -51,3 +51,7 @@ void check_reply_to(struct reader *reader, const struct yaml_node *commands);
 /* an id from the file: what topics allow, not too long, none of `reserved` (ends with NULL) */
 void check_id(struct reader *reader, const struct yaml_node *name, const char *what,
               const char *const *reserved);
+
+/* ---- unique.c ---- */
+/* all entities have names of their own in Home Assistant; once everything has been read */
+void check_unique(struct reader *reader, const struct yaml_node *devices);
