@@ -192,11 +192,12 @@ static bool is_other_form(struct gateway *gateway, struct peer *peer, const char
            announced_find(announced_of(gateway, peer), text, &index);
 }
 
-/* Each topic of memory that waits for this; the rest is let go, to be cleared. */
-static void migrate(struct gateway *gateway)
+/* What Home Assistant has to forget first; true: some of it is on its way. Topics that are not of
+ * the other form are let go, to be cleared. */
+static bool prepare_migration(struct gateway *gateway)
 {
     bool component = gateway->settings->home_assistant.discovery == DISCOVERY_COMPONENT;
-    bool marking = false, any = false;
+    bool marking = false;
     struct held_topic held;
 
     for (size_t i = memory_count(gateway); i-- > 0;) {
@@ -207,17 +208,27 @@ static void migrate(struct gateway *gateway)
             continue;
         }
         announced_of(gateway, held.peer)->waits = true;
-        if (component && mark_gone(gateway, held.peer)) {
-            marking = true;
+        marking |= component && mark_gone(gateway, held.peer);
+    }
+    return marking;
+}
+
+static void migrate(struct gateway *gateway)
+{
+    struct held_topic held;
+
+    if (prepare_migration(gateway)) {
+        gateway->announce_waits = true;
+        return;
+    }
+    for (size_t i = memory_count(gateway); i-- > 0;) {
+        if (!memory_held(gateway, i, &held) || (held.peer && !held.peer->speaks))
             continue;
-        }
         put(gateway, held.topic, DISCOVERY_MIGRATE, strlen(DISCOVERY_MIGRATE));
         memory_migrate(gateway, i);
-        any = true;
-    }
-    gateway->announce_waits |= marking || any;
-    if (any)
+        gateway->announce_waits = true;
         gateway->migration = MIGRATION_ASKED;
+    }
 }
 
 static bool is_asked(struct gateway *gateway)
