@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include "cli/check_commands.h"
 #include "cli/check_entities.h"
 #include "config/load.h"
 #include "core/sig.h"
@@ -531,6 +532,7 @@ static void print_device(struct strbuf *out, const struct settings *settings,
         from = characteristic->id;
         print_characteristic(out, strbuf_str(&topic), characteristic);
     }
+    check_print_commands(out, strbuf_str(&topic), device);
     strbuf_done(&topic);
 }
 
@@ -563,6 +565,7 @@ static void print_settings(struct strbuf *out, const char *file, const struct se
     strbuf_printf(out, "gateway       %s\n", settings->gateway.id);
     strbuf_printf(out, "  status        %s/bridge/%s/status  online | offline\n",
                   settings->gateway.base_topic, settings->gateway.id);
+    check_print_requests(out, settings);
     print_bluetooth(out, &settings->bluetooth);
     for (size_t i = 0; i < settings->n_devices; i++)
         print_device(out, settings, &settings->devices[i]);

@@ -214,12 +214,50 @@ static void wrong_usage_is_said(void **state)
     free(result);
 }
 
+static void commands_are_shown_with_their_parameters_and_topics(void **state)
+{
+    char path[64];
+    int fd = file_of("mqtt: {url: mqtt://b}\n"
+                     "gateway: {id: gw}\n"
+                     "commands: {allow: [read, command]}\n"
+                     "devices:\n"
+                     "  desk:\n"
+                     "    match: {name: Desk}\n"
+                     "    characteristics: {go: {uuid: 0xFFE1, fields: {value: {type: uint8}}}}\n"
+                     "    commands:\n"
+                     "      move:\n"
+                     "        name: Move it\n"
+                     "        parameters: {height: {min: 62.5, max: 127}, speed: {default: 2}}\n"
+                     "        timeout: 20s\n"
+                     "        cancels: [stop]\n"
+                     "        steps: [{write: {characteristic: go, value: {parameter: height}}},\n"
+                     "                {delay: 1s}]\n"
+                     "      stop: {steps: [{write: {characteristic: go, value: 0}}]}\n",
+                     path, sizeof(path));
+    struct result *result = RUN("check", "-c", path);
+
+    assert_int_equal(result->status, CLI_OK);
+    assert_non_null(strstr(result->out, "  requests      gatt2mqtt/bridge/gw/request/<operation>\n"
+                                        "                read, command\n"
+                                        "  answers       gatt2mqtt/bridge/gw/response/"));
+    assert_non_null(strstr(result->out, "\n  gatt2mqtt/desk/command/move   Move it\n"
+                                        "    parameters  height  at least 62.5, at most 127\n"
+                                        "                speed  by default 2\n"
+                                        "    does        2 steps, in at most 20s; ends stop\n"
+                                        "    answers     gatt2mqtt/desk/command/move/result\n"
+                                        "\n  gatt2mqtt/desk/command/stop\n"
+                                        "    does        1 step, in at most "));
+    free(result);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_valid_file_is_shown_as_topics_and_fields),
         cmocka_unit_test(what_steps_read_is_told_as_that),
         cmocka_unit_test(an_invalid_file_is_told_on_stderr_and_by_the_status),
+        cmocka_unit_test(commands_are_shown_with_their_parameters_and_topics),
         cmocka_unit_test(a_warning_does_not_make_a_file_invalid),
         cmocka_unit_test(adapters_are_shown),
         cmocka_unit_test(secrets_are_not_shown),
