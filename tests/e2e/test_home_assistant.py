@@ -321,7 +321,8 @@ def test_the_form_of_the_documents_changes_and_entities_stay(home, how):
     assert FOREIGN.keys() <= home.retained()
 
 
-@pytest.mark.parametrize("form", ["device", "component"])
+@pytest.mark.parametrize("form", ["device",
+                                  pytest.param("component", marks=pytest.mark.variant)])
 @pytest.mark.parametrize("how", ["reload", "kill"])
 def test_a_field_that_leaves_the_file_leaves_home_assistant(house, form, how):
     home = Home(house, discovery=form)
