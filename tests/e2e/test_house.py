@@ -21,6 +21,7 @@ GOLDEN = os.path.join(ROOT, "tests/data/house/entities.txt")
 CONNECTED = ["bedroom", "blind", "button", "door", "fan", "lamp", "leak", "plug", "strap",
              "thermometer"]
 OCCASIONAL = ["plant", "scale", "valve"]  # not connected all the time
+WAVING = ["plug", "strap", "thermometer"]  # whose values change all the time
 DIAGNOSTICS = {
     "status_connectivity": ["binary_sensor", "Connectivity", "-", "connectivity", "on"],
     "status_rssi": ["sensor", "Signal strength", "dBm", "signal_strength", "-96..-45"],
@@ -238,6 +239,27 @@ def test_who_goes_becomes_unavailable_and_who_comes_back_available(home):
     for each in peripherals:
         home.simulator.ask(f"appear {each}")
     wait_until(lambda: available(CONNECTED) == everything, 40 * SLACK, "all is available")
+
+
+@variant
+def test_the_house_is_the_same_with_a_document_per_entity_and_back(home):
+    def look():
+        return {each: home.ha.text(each) for each in home.ha.entities()
+                if "_status_" not in each and each.split("_")[1] not in WAVING}
+
+    def documents(form):
+        return {each: document for each, document in home.ha.documents().items()
+                if each not in FOREIGN and (each.split("/")[1] == "device") == (form == "device")}
+
+    before, config = look(), home.config
+    for form, other in (("component", "device"), ("device", "component")):
+        home.change(f"{config}\nhome_assistant: {{ discovery: {form} }}\n", "reload")
+        wait_until(lambda: not documents(other) and look() == before, 15 * SLACK,
+                   lambda: f"{form}: left is {list(documents(other))}; otherwise is "
+                   f"{set(look().items()) ^ set(before.items())}")
+        assert ha_rules.check_all(documents(form)) == []
+        assert home.ha.refused == [] and home.ha.let_go == set()
+    home.config = config
 
 
 @pytest.mark.parametrize("how, removed, old, new, let_go", [
