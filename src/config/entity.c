@@ -546,19 +546,23 @@ static void check_role(struct entity_scope *scope, const struct yaml_node *node,
 static void check_entity(struct entity_scope *scope, const struct yaml_node *node)
 {
     const struct entity_settings *entity = scope->entity;
-    struct entity_action first;
+    struct entity_action action;
 
     for (size_t i = 0; i < entity->platform->n_roles; i++)
         check_role(scope, node, i);
-    if (!entity->n_bindings)
+    if (!entity->n_bindings) {
         reader_error(scope->reader, scope->name, "'%s' is made of nothing", scope->name->text);
-    else if (entity->platform->needs_command &&
-             entity_role_find(entity->platform, "on") != SIZE_MAX &&
-             (entity_sink(scope->device, entity, &first) == ENTITY_SINK_NONE))
-        reader_error(scope->reader, scope->name,
-                     "a %s needs something that switches it: a 'state' that can be written, or "
-                     "'on' and 'off'",
-                     entity->platform->name);
+        return;
+    }
+    for (size_t i = 0; entity->platform->needs_command && i < entity->platform->n_roles; i++) {
+        const char *name = entity->platform->roles[i].name;
+        if ((strcmp(name, "on") == 0 || strcmp(name, "off") == 0) &&
+            !entity_action(scope->device, entity, i, &action))
+            reader_error(scope->reader, scope->name,
+                         "a %s needs something that turns it %s: a 'state' that can be written, "
+                         "or '%s'",
+                         entity->platform->name, name, name);
+    }
 }
 
 /* ---- the entities ---- */

@@ -189,6 +189,19 @@ static void put_color(struct strbuf *out, const struct composed *composed,
     }
 }
 
+/* a name or text as it is; bare, what is not known is `null` */
+static void put_name(struct strbuf *out, const struct composed *composed,
+                     const struct entity_binding *binding)
+{
+    if (characteristic_of(composed, binding)->payload == PAYLOAD_VALUE) {
+        strbuf_puts(out, "{{ 'None' if value == 'null' else value }}");
+        return;
+    }
+    strbuf_puts(out, "{{ ");
+    put_access(out, composed, binding, 0);
+    strbuf_puts(out, " }}");
+}
+
 static void write_topic(struct json_writer *w, const char *key, const struct composed *composed,
                         const char *of, const char *more, const char *last)
 {
@@ -220,11 +233,7 @@ static void write_state(struct json_writer *w, const struct composed *composed)
     case ROLE_KIND_COLOR: put_color(&text, composed, binding); break;
     case ROLE_KIND_NAMES:
     case ROLE_KIND_TEXT:
-    case ROLE_KIND_ACTION:
-        strbuf_puts(&text, "{{ ");
-        put_access(&text, composed, binding, 0);
-        strbuf_puts(&text, " }}");
-        break;
+    case ROLE_KIND_ACTION: put_name(&text, composed, binding); break;
     }
     if (guarded)
         strbuf_puts(&text, "{% endif %}");
@@ -333,7 +342,7 @@ static void key_number(struct json_writer *w, const char *key, double value)
 }
 
 static void write_temperatures(struct json_writer *w, const struct field_spec *field, double least,
-                               double most)
+                               double most, bool has_step)
 {
     double step = field && field->has_step ? decimal_to_double(field->step)
                   : field && field->scaled ? fabs(decimal_to_double(field->scale))
@@ -341,7 +350,8 @@ static void write_temperatures(struct json_writer *w, const struct field_spec *f
 
     key_number(w, "min_temp", least);
     key_number(w, "max_temp", most);
-    key_number(w, "temp_step", step < 0.1 ? 0.1 : step);
+    if (has_step)
+        key_number(w, "temp_step", step < 0.1 ? 0.1 : step);
     key_number(w, "precision", step < 0.5 ? 0.1 : step < 1 ? 0.5 : 1);
     if (field && field->unit && (strcmp(field->unit, "°C") == 0 || strcmp(field->unit, "°F") == 0))
         discovery_key_string(w, "temperature_unit", field->unit[2] == 'F' ? "F" : "C");
@@ -427,7 +437,8 @@ static void write_range(struct json_writer *w, const struct composed *composed)
         break;
     case ROLE_RANGE_TEMPERATURE:
         if (known && strncmp(role->name, "temperature_", 12) != 0)
-            write_temperatures(w, field, least, most);
+            write_temperatures(w, field, least, most,
+                               strcmp(composed->entity->platform->name, "climate") == 0);
         break;
     case ROLE_RANGE_HUMIDITY:
         key_number(w, "min_humidity", least < 0 ? 0 : least);
@@ -577,6 +588,12 @@ static void write_role(struct json_writer *w, const struct composed *composed)
     write_set(w, composed);
     if (role->options && binding)
         write_options(w, composed);
+    if (role->kind == ROLE_KIND_TEXT && role->command_topic && binding) {
+        json_write_key(w, "max");
+        json_write_uint(w,
+                        MIN_OF(field_spec_length(entity_field(composed->context->device, binding)),
+                               (size_t)255));
+    }
     if (role->range != ROLE_RANGE_NONE)
         write_range(w, composed);
 }

@@ -146,6 +146,11 @@ static bool number_value(const struct device_settings *device, const struct enti
     if (!action->word || (!action->is_most && !action->is_least) ||
         !entity_range(device, target, &least, &most))
         return false;
+    if (strcmp(action->word, "off") == 0) { /* the least that is on is not off */
+        if (least > 0)
+            return false;
+        least = 0;
+    }
     json_write_double(&w, action->is_most ? most : least, 6);
     bool ok = strbuf_ok(&text);
     snprintf(value, size, "%s", strbuf_str(&text));

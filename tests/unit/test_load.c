@@ -695,6 +695,8 @@ static void numbers_of_devices_characteristics_and_fields_are_bounded(void **sta
         {DEVICE, "      c%d: {uuid: 0x2A19, subscribe: true}\n", "", SETTINGS_MAX_CHARACTERISTICS},
         {DEVICE "      c: {uuid: 0x2A19, subscribe: true, fields: {", "f%d: {type: uint8}, ",
          "}}\n", SCHEMA_MAX_FIELDS},
+        {DEVICE "      c: {uuid: 0x2A19, subscribe: true}\n    entities: {",
+         "e%d: {platform: sensor, state: c}, ", "}\n", SETTINGS_MAX_ENTITIES},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -741,6 +743,24 @@ static void the_length_of_the_base_topic_is_bounded(void **state)
         for (int i = 0; i < SETTINGS_MAX_BASE_TOPIC + more; i++)
             strbuf_putc(&text, 'x');
         strbuf_puts(&text, "}\n");
+        struct loaded l = load(strbuf_str(&text));
+        assert_int_equal(l.r, more ? CONFIG_E_INVALID : 0);
+        done(&l);
+        strbuf_done(&text);
+    }
+}
+
+static void what_is_taken_literally_is_bounded(void **state)
+{
+    const size_t around = strlen("{\"a\":\"\"}");
+
+    for (size_t more = 0; more < 2; more++) {
+        struct strbuf text = STRBUF_INIT;
+
+        strbuf_puts(&text, DEVICE "      c: {uuid: 0x2A19, subscribe: true, home_assistant: {a: ");
+        for (size_t i = 0; i < SETTINGS_MAX_LITERAL - around + more; i++)
+            strbuf_putc(&text, 'x');
+        strbuf_puts(&text, "}}\n");
         struct loaded l = load(strbuf_str(&text));
         assert_int_equal(l.r, more ? CONFIG_E_INVALID : 0);
         done(&l);
@@ -932,6 +952,7 @@ int main(void)
         cmocka_unit_test(numbers_of_devices_characteristics_and_fields_are_bounded),
         cmocka_unit_test(the_length_of_an_id_is_bounded),
         cmocka_unit_test(the_length_of_the_base_topic_is_bounded),
+        cmocka_unit_test(what_is_taken_literally_is_bounded),
         cmocka_unit_test(profiles_cannot_multiply_a_file_without_end),
         cmocka_unit_test(no_damage_to_a_file_crashes),
         cmocka_unit_test(every_key_has_help_and_is_listed),
