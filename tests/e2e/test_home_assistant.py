@@ -313,8 +313,6 @@ def test_the_form_of_the_documents_changes_and_entities_stay(home, how):
     change(home, home.config, how)
     wait_for(lambda kept: kept == {DOCUMENT, OTHER_DOCUMENT, GATEWAY_DOCUMENT}, "those of devices")
     assert set(home.ha.entities()) == entities and not home.ha.removed
-    change(home, dict(home.config, home_assistant={"discovery": "component"}), how)
-    wait_for(lambda kept: len(kept) == len(entities), "one for each entity")
     change(home, dict(home.config, home_assistant={"discovery": "off"}), how)
     wait_for(lambda kept: not kept, "nothing")
     assert not home.ha.entities()
