@@ -194,6 +194,13 @@ struct adapter *registry_adapter_of(struct registry *registry, const char *path)
     return parent && parent->kind == OBJECT_ADAPTER ? (struct adapter *)parent : NULL;
 }
 
+bool registry_has_parent(struct registry *registry, const char *path)
+{
+    size_t length;
+
+    return split(path, &length) && find_n(registry, path, length);
+}
+
 int registry_add_device(struct registry *registry, const char *path, struct device **ret_device)
 {
     struct object *object;

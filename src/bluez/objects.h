@@ -118,6 +118,8 @@ int registry_add_characteristic(struct registry *registry, const char *path,
                                 struct characteristic **ret_characteristic);
 /* the adapter that a device of that path would belong to, or NULL */
 struct adapter *registry_adapter_of(struct registry *registry, const char *path);
+/* whether the object is known that a path stands below */
+bool registry_has_parent(struct registry *registry, const char *path);
 
 /* Remove and free; an adapter's devices and a device's attributes go with it. */
 void registry_remove_adapter(struct registry *registry, struct adapter *adapter);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#define GENERATIONS 4 /* adapter, device, service, characteristic */
+
 static void refuse(struct bluez *bluez, const char *path, int error)
 {
     if (bluez->registry.n_refused++ == 0)
@@ -133,10 +135,29 @@ static int take_interface(struct bluez *bluez, const char *path, enum object_kin
     return 0;
 }
 
-#define KIND_ANY (-1)
+/* One walk over the reply of the object manager. */
+struct walk {
+    bool last;         /* what has no parent now never has */
+    size_t n_deferred; /* objects that stand before their parents */
+};
 
-/* Walks a{sa{sv}}, the interfaces of one object; only those of `wanted`. */
-static int take_interfaces(struct bluez *bluez, const char *path, int wanted, sd_bus_message *m)
+/* NULL: a signal, not a walk. What a walk before has taken is not taken again. */
+static bool is_its_turn(struct bluez *bluez, const char *path, enum object_kind kind,
+                        struct walk *walk)
+{
+    if (!walk)
+        return true;
+    if (registry_find(&bluez->registry, path))
+        return false;
+    if (kind == OBJECT_ADAPTER || walk->last || registry_has_parent(&bluez->registry, path))
+        return true;
+    walk->n_deferred++;
+    return false;
+}
+
+/* Walks a{sa{sv}}, the interfaces of one object. */
+static int take_interfaces(struct bluez *bluez, const char *path, struct walk *walk,
+                           sd_bus_message *m)
 {
     int r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "{sa{sv}}");
 
@@ -150,8 +171,7 @@ static int take_interfaces(struct bluez *bluez, const char *path, int wanted, sd
             return r;
         r = kind_of(interface, &kind);
         if (r > 0)
-            r = wanted == KIND_ANY || wanted == (int)kind ? take_interface(bluez, path, kind, m)
-                                                          : 0;
+            r = is_its_turn(bluez, path, kind, walk) ? take_interface(bluez, path, kind, m) : 0;
         if (r == 0)
             r = sd_bus_message_skip(m, "a{sv}");
         if (r < 0)
@@ -163,8 +183,8 @@ static int take_interfaces(struct bluez *bluez, const char *path, int wanted, sd
     return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* Walks a{oa{sa{sv}}} from the start; only interfaces of one kind. */
-static int load_kind(struct bluez *bluez, sd_bus_message *m, enum object_kind kind)
+/* Walks a{oa{sa{sv}}} from the start. */
+static int load(struct bluez *bluez, sd_bus_message *m, struct walk *walk)
 {
     int r = sd_bus_message_rewind(m, 1);
 
@@ -178,7 +198,7 @@ static int load_kind(struct bluez *bluez, sd_bus_message *m, enum object_kind ki
         r = sd_bus_message_read_basic(m, SD_BUS_TYPE_OBJECT_PATH, &path);
         if (r < 0)
             return r;
-        r = take_interfaces(bluez, path, (int)kind, m);
+        r = take_interfaces(bluez, path, walk, m);
         if (r < 0)
             return r;
         r = sd_bus_message_exit_container(m);
@@ -190,16 +210,17 @@ static int load_kind(struct bluez *bluez, sd_bus_message *m, enum object_kind ki
 
 int bluez_tree_load(struct bluez *bluez, sd_bus_message *reply)
 {
-    /* the reply has no order: parents first */
-    static const enum object_kind order[] = {OBJECT_ADAPTER, OBJECT_DEVICE, OBJECT_SERVICE,
-                                             OBJECT_CHARACTERISTIC};
-
     if (!sd_bus_message_has_signature(reply, "a{oa{sa{sv}}}"))
         return -EBADMSG;
-    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
-        int r = load_kind(bluez, reply, order[i]);
+    /* The reply has no order. Parents go first, in as many walks as that takes: one, if they stand
+     * first; at most one for each generation. */
+    for (size_t i = 0; i < GENERATIONS; i++) {
+        struct walk walk = {.last = i == GENERATIONS - 1};
+        int r = load(bluez, reply, &walk);
         if (r < 0)
             return r;
+        if (!walk.n_deferred)
+            break;
     }
     return 0;
 }
@@ -280,7 +301,7 @@ int bluez_tree_on_objects(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         sd_bus_message_has_signature(m, "oa{sa{sv}}")) {
         r = sd_bus_message_read_basic(m, SD_BUS_TYPE_OBJECT_PATH, &path);
         if (r > 0)
-            r = take_interfaces(bluez, path, KIND_ANY, m);
+            r = take_interfaces(bluez, path, NULL, m);
     } else if (sd_bus_message_is_signal(m, NULL, "InterfacesRemoved") &&
                sd_bus_message_has_signature(m, "oas")) {
         r = removed(bluez, m);

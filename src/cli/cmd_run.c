@@ -4,6 +4,7 @@
 #include "config/load.h"
 #include "util/log.h"
 #include "version.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ int cmd_run(const struct cli_options *options, int argc, char **argv)
         fprintf(stderr, "gatt2mqtt run: takes no argument, got '%s'\n", argv[1]);
         return CLI_USAGE;
     }
+    /* Paho's threads allocate little: heaps of their own would only cost memory. */
+    (void)mallopt(M_ARENA_MAX, 1);
     r = load(options->config, &settings);
     if (r > 0)
         return CLI_CONFIG;

@@ -72,22 +72,38 @@ static void escape(struct strbuf *out, unsigned char c)
     strbuf_append(out, text, 2);
 }
 
+/* is_plain() of eight bytes at once: a byte that is none sets its highest bit in one of these */
+static bool are_plain(const char *text)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t word;
+
+    memcpy(&word, text, sizeof(word));
+    uint64_t control = (word - each * 0x20) & ~word;
+    uint64_t quote = word ^ each * '"', backslash = word ^ each * '\\';
+    quote = (quote - each) & ~quote;
+    backslash = (backslash - each) & ~backslash;
+    return !((word | control | quote | backslash) & each * 0x80);
+}
+
 /* false, and nothing is written, unless all of it may stand as it is */
 static bool quoted_plain(struct strbuf *out, const char *text, size_t length)
 {
-    if (!strbuf_reserve(out, length + 2))
-        return false;
-    char *p = out->data + out->length;
-    *p++ = '"';
-    for (size_t i = 0; i < length; i++) {
-        if (!is_plain((unsigned char)text[i])) {
-            out->data[out->length] = '\0';
+    size_t i = 0;
+
+    for (; i + sizeof(uint64_t) <= length; i += sizeof(uint64_t))
+        if (!are_plain(text + i))
             return false;
-        }
-        *p++ = text[i];
-    }
-    *p++ = '"';
-    *p = '\0';
+    for (; i < length; i++)
+        if (!is_plain((unsigned char)text[i]))
+            return false;
+    if (!strbuf_reserve(out, length + 2))
+        return true; /* it has failed for good */
+    char *p = out->data + out->length;
+    *p = '"';
+    memcpy(p + 1, text, length);
+    p[length + 1] = '"';
+    p[length + 2] = '\0';
     out->length += length + 2;
     return true;
 }

@@ -11,7 +11,7 @@
 #include <systemd/sd-bus.h>
 
 #define FAKE_DEVICES_MAX 0x300
-#define FAKE_STRANGERS   100 /* peripherals that advertise and are nobody's */
+#define FAKE_STRANGERS   30 /* peripherals that advertise and are nobody's */
 #define FAKE_VALUE_UUID  "be9c0002-8d20-4b5a-9a6e-0c0ffee00000"
 
 struct fake_device {
