@@ -12,12 +12,15 @@
 #include "mqtt/client.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/num.h"
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #define BROKER_GOODBYE_MS 400
 /* Everything must be over within 2 s of SIGTERM, whoever hangs. */
@@ -25,6 +28,7 @@
 /* Near deadlines are kept to a millisecond, far ones may be coalesced with other wake-ups. */
 #define NEAR_US       (5 * 1000000ULL)
 #define NEAR_SLACK    1000
+#define MEASURE_US    (55 * 1000000ULL) /* a little less than from one health message to the next */
 #define DISTANT_SLACK 250000
 
 struct app {
@@ -40,7 +44,8 @@ struct app {
     struct notify *notify;        /* owned; NULL without a service manager */
     struct health *health;        /* owned; NULL where nobody can ask */
     struct actions actions;
-    uint64_t armed_us; /* with `is_armed` */
+    uint64_t measure_us; /* the memory it takes, not before */
+    uint64_t armed_us;   /* with `is_armed` */
     bool is_armed;
     bool quitting;
 };
@@ -136,11 +141,30 @@ static void handle_bluez(void *userdata, const struct event *event)
     mqtt_client_collect(app->client);
 }
 
+/* resident: the second number, in pages (proc(5), statm); 0: it cannot be known */
+static uint64_t memory_bytes(void)
+{
+    _cleanup_(fclosep) FILE *file = fopen("/proc/self/statm", "re");
+    char line[128];
+    uint64_t pages;
+
+    if (!file || !fgets(line, sizeof(line), file))
+        return 0;
+    char *number = line + strcspn(line, " ");
+    number += strspn(number, " ");
+    number[strcspn(number, " ")] = '\0';
+    return num_parse_u64(number, &pages) == 0 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct app *app = userdata;
     struct event event = {.type = EVENT_TIMER};
 
+    if (usec >= app->measure_us) {
+        event.timer.memory_bytes = memory_bytes();
+        app->measure_us = usec + MEASURE_US;
+    }
     mqtt_client_collect(app->client);
     app->is_armed = false; /* a one-shot has fired: whatever comes next must be armed anew */
     handle(app, &event);

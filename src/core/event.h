@@ -107,6 +107,9 @@ struct event {
     struct bt_result result; /* of answers */
     union {
         struct {
+            uint64_t memory_bytes; /* resident, of the process; 0: not measured now */
+        } timer;
+        struct {
             const char *version; /* BlueZ's, or NULL when it does not say */
         } bluez_up;
         struct {

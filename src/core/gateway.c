@@ -433,7 +433,11 @@ static void dispatch(struct gateway *gateway, const struct event *event)
 
     switch (event->type) {
     case EVENT_START: start(gateway); break;
-    case EVENT_TIMER: timer(gateway); break;
+    case EVENT_TIMER:
+        if (event->timer.memory_bytes)
+            gateway->memory_bytes = event->timer.memory_bytes;
+        timer(gateway);
+        break;
     case EVENT_STOP: stop(gateway); break;
     case EVENT_BLUEZ_UP: bluez_up(gateway, event); break;
     case EVENT_BLUEZ_DOWN: bluez_down(gateway, event); break;

@@ -85,6 +85,21 @@ static enum peer_state shown_state(const struct peer *peer)
     return peer->state;
 }
 
+/* Reconnects by cause. That a contact is over and the next one begins is none. */
+static void count_reconnects(struct peer *peer, enum peer_state state, enum reason reason)
+{
+    bool is_set_up_again = state == PEER_STATE_RESOLVING || state == PEER_STATE_CONFIGURING;
+
+    if (state == PEER_STATE_ONLINE && !peer->was_good) {
+        if (peer->ended_by != REASON_OK)
+            peer->gateway->counts.reconnects[peer->ended_by]++;
+        peer->was_good = true;
+    } else if (peer->was_good && state != PEER_STATE_ONLINE && !is_set_up_again) {
+        peer->ended_by = reason == REASON_IDLE ? REASON_OK : reason;
+        peer->was_good = false;
+    }
+}
+
 void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reason,
                       const char *format, ...)
 {
@@ -104,6 +119,7 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
             actions_log(gateway->actions, LOG_LEVEL_DEBUG, peer->log_area, "%s -> %s (%s)",
                         state_names[peer->state], state_names[state], why);
     }
+    count_reconnects(peer, state, reason);
     peer->state = state;
     peer->reason = reason;
     snprintf(peer->why, sizeof(peer->why), "%s", why);

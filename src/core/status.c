@@ -373,23 +373,34 @@ void status_online(struct gateway *gateway, bool online)
     put(gateway, gateway->topic_status, text, strlen(text), true);
 }
 
+static void reconnects(struct json_writer *w, const struct gateway *gateway)
+{
+    json_write_key(w, "reconnects");
+    json_write_object_begin(w);
+    for (enum reason i = 0; i < N_REASONS; i++)
+        if (gateway->counts.reconnects[i])
+            key_uint(w, reason_name(i), gateway->counts.reconnects[i]);
+    json_write_object_end(w);
+}
+
 void status_health(struct gateway *gateway)
 {
     struct json_writer w = begin(gateway);
     struct outbox_stats stats;
-    uint64_t links = 0, online = 0, reconnects = 0;
+    uint64_t links = 0, online = 0, connects = 0;
 
     outbox_get_stats(gateway->outbox, &stats);
     for (size_t i = 0; i < gateway->n_peers; i++) {
         links += gateway->peers[i]->link_up;
         online += gateway->peers[i]->state == PEER_STATE_ONLINE;
-        reconnects += gateway->peers[i]->reconnects;
+        connects += gateway->peers[i]->reconnects;
     }
     key_uint(&w, "uptime", (gateway->now.mono_us - gateway->started.mono_us) / 1000000);
     key_uint(&w, "devices", gateway->n_peers);
     key_uint(&w, "links", links);
     key_uint(&w, "online", online);
-    key_uint(&w, "connects", reconnects);
+    key_uint(&w, "connects", connects);
+    reconnects(&w, gateway);
     key_uint(&w, "notifications", gateway->counts.notifications);
     key_uint(&w, "reads", gateway->counts.reads);
     key_uint(&w, "writes", gateway->counts.writes);
@@ -408,6 +419,11 @@ void status_health(struct gateway *gateway)
     key_uint(&w, "dropped", stats.dropped);
     key_uint(&w, "thinned", stats.thinned + gateway->counts.values_thinned);
     key_uint(&w, "let_go", gateway->counts.let_go);
+    json_write_key(&w, "memory");
+    if (gateway->memory_bytes)
+        json_write_uint(&w, gateway->memory_bytes);
+    else
+        json_write_null(&w);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_health, false);
 }

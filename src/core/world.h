@@ -202,6 +202,7 @@ enum reason {
     REASON_HELD_ELSEWHERE,
     REASON_CLAIMING,
 };
+#define N_REASONS (REASON_CLAIMING + 1)
 
 /* A peer's object at one adapter. */
 struct sighting {
@@ -441,8 +442,10 @@ struct peer {
     uint64_t cache_cleared_us; /* 0: never */
     bool clear_cache;          /* once disconnected */
     uint64_t reconnects;
-    bool misfit;         /* it is not what the file says, and is looked at all the same */
-    size_t missing_said; /* characteristics that this peer lacks, as logged last */
+    bool was_good;        /* the link, and nothing has ended it */
+    enum reason ended_by; /* what ended the last one that was good; OK: there was none */
+    bool misfit;          /* it is not what the file says, and is looked at all the same */
+    size_t missing_said;  /* characteristics that this peer lacks, as logged last */
 
     struct entry *entries; /* owned */
     size_t n_entries;
@@ -593,6 +596,7 @@ struct gateway {
     unsigned refusals_told, refusals_untold; /* in the log, since the last health message */
     struct strbuf payload;                   /* scratch */
     bool stopping;
+    uint64_t memory_bytes; /* of the process, as it was told last; 0: unknown */
     uint64_t stop_us;
     uint64_t health_us;
     char *topic_status, *topic_info, *topic_devices, *topic_health, *topic_event; /* owned */
@@ -603,7 +607,8 @@ struct gateway {
         uint64_t frames_dropped, frame_bytes_skipped, unknown_messages;
         uint64_t let_go; /* values dropped because another gateway has the device */
         uint64_t scan_restarts, adapter_resets, adapter_resets_refused;
-        uint64_t values_thinned; /* by publish rules */
+        uint64_t values_thinned;        /* by publish rules */
+        uint64_t reconnects[N_REASONS]; /* by what had ended the link before */
     } counts;
 };
 

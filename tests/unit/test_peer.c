@@ -1013,9 +1013,38 @@ static void idle_gateway_sets_no_needless_timers(void **state)
     world_free(world);
 }
 
+static void health_tells_reconnects_by_cause_and_memory(void **state)
+{
+    struct world *world = world_new(1);
+
+    world_start(world);
+    world_broker_up(world);
+    world_bluez_up(world);
+    world_online(world, 0); /* the first time is no reconnect */
+    world_advance(world, HEALTH_MS);
+    const char *health = world_published(world, "g/bridge/gw/health");
+    assert_non_null(strstr(health, "\"connects\":1,\"reconnects\":{},"));
+    assert_non_null(strstr(health, "\"memory\":null}"));
+    for (int i = 0; i < 2; i++) {
+        world_clear(world);
+        world_link(world, D0, false);
+        world_advance(world, 1000);
+        world_connected(world, 0);
+        world_advance(world, STABLE_MS);
+    }
+    world_event(world, &(struct event){.type = EVENT_TIMER, .timer.memory_bytes = 4096000});
+    world_clear(world);
+    world_advance(world, HEALTH_MS);
+    health = world_published(world, "g/bridge/gw/health");
+    assert_non_null(strstr(health, "\"connects\":3,\"reconnects\":{\"link_lost\":2},"));
+    assert_non_null(strstr(health, "\"memory\":4096000}"));
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health_tells_reconnects_by_cause_and_memory),
         cmocka_unit_test(heard_peer_is_connected_resolved_subscribed_and_online),
         cmocka_unit_test(reply_and_link_may_come_in_any_order),
         cmocka_unit_test(yes_without_a_link_is_given_up_after_5_s),
