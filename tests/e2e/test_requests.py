@@ -1,6 +1,7 @@
 """Requests under bridge/<gateway>/request/, from programs that are not this project's."""
 
 import json
+import socket
 import subprocess
 
 import pytest
@@ -63,6 +64,35 @@ def test_the_same_request_acts_once(live):
     assert live.simulator.ask(f"writes {METER} setting") == "request:0700"
     request["value"] = 8
     assert ask(live, "write", **request)["error"]["code"] == "bad_request"
+
+
+def publish_twice(port, name, payload):
+    """As a client does whose connection broke before the PUBACK: the second has the DUP flag."""
+    text = name.encode()
+    body = len(text).to_bytes(2, "big") + text + b"\x00\x01" + payload.encode()
+    assert 128 <= len(body) < 16384
+    length = bytes([len(body) % 128 | 128, len(body) // 128])
+    for first in (0x32, 0x3A):  # PUBLISH, QoS 1; and DUP: MQTT 3.1.1, 3.3.1
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            # CONNECT with a session that stays, so that it is one client's message
+            client.sendall(b"\x10\x10\x00\x04MQTT\x04\x00\x00\x3c\x00\x04twin")
+            assert client.recv(4)[3] == 0
+            client.sendall(bytes([first]) + length + body)
+            assert client.recv(4)[0] == 0x40
+
+
+def test_a_request_that_is_delivered_twice_acts_once(live):
+    since = live.recorder.mark()
+    publish_twice(live.broker.port, f"{REQUEST}/write", json.dumps(
+        {"id": "twin", "device": METER, "characteristic": "setting", "value": 7,
+         "timeout": "10s", "queue_timeout": "10s"}))
+    live.recorder.wait_count(f"{REQUEST}/write", 2, since)  # the broker gave it to everybody twice
+    answers = live.recorder.wait_count(f"{RESPONSE}/write", 2, since, 2)
+    ask(live, "read", device=METER, characteristic="setting")  # both are through
+    assert live.simulator.ask(f"writes {METER} setting") == "request:0700"
+    assert 1 <= len(answers) <= 2
+    assert {each.text for each in answers} == {answers[0].text}
+    assert answers[0].json["status"] == "ok"
 
 
 def test_what_is_wrong_is_answered(live):

@@ -1,12 +1,13 @@
 """Values from peripherals to MQTT, and writes and reads back."""
 
 import datetime
+import json
 import re
 
 import pytest
 
 from harness import SLACK, variant
-from world import AVAILABILITY, METER, STREAM, Live, peripherals, settings, topic
+from world import AVAILABILITY, GATEWAY, METER, STREAM, Live, peripherals, settings, topic
 
 TS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -174,12 +175,21 @@ def test_a_bad_set_is_answered_and_writes_nothing(live, characteristic, payload,
     assert live.simulator.ask(f"writes {METER} {characteristic}") == ""
 
 
-def test_retained_commands_never_act(house):
+@pytest.mark.parametrize("protocol", ["3.1.1", pytest.param("5", marks=pytest.mark.variant)])
+def test_retained_commands_never_act(house, protocol):
     broker = house.broker()
     recorder = house.recorder(broker.port)
-    recorder.publish(topic(METER, "setting", "set"), "1", retain=True)
+    request = {"device": METER, "characteristic": "setting", "value": 1}
+    for retained, payload in (
+            (topic(METER, "setting", "set"), "1"), (topic(METER, "setting", "set", "value"), "1"),
+            (topic(METER, "setting", "get"), ""), (topic(METER, "command", "go"), "{}"),
+            (topic("bridge", GATEWAY, "request", "write"), json.dumps(dict(request, id="r")))):
+        recorder.publish(retained, payload or " ", retain=True)
     simulator = house.simulate(peripherals())
-    house.gateway(settings(broker.port))
+    config = settings(broker.port, protocol=protocol)
+    config["devices"][METER]["commands"] = {
+        "go": {"steps": [{"write": {"characteristic": "setting", "value": {"value": 1}}}]}}
+    house.gateway(config)
     recorder.wait(AVAILABILITY, "online", timeout=15 * SLACK)
     since = recorder.mark()
     recorder.publish(topic(METER, "setting", "set"), "2")
@@ -187,6 +197,8 @@ def test_retained_commands_never_act(house):
     recorder.wait(topic(METER, "setting"), lambda m: m.json["value"] == 2, since)
     assert simulator.ask(f"writes {METER} setting") == "request:0200"
     assert len(recorder.on(topic(METER, "setting", "result"))) == 1
+    assert not recorder.on(topic(METER, "command", "go", "result"))
+    assert not recorder.on(topic("bridge", GATEWAY, "response", "write"))
 
 
 def test_a_command_for_an_absent_peripheral_is_answered_not_connected(house):
