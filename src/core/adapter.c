@@ -349,10 +349,13 @@ void adapter_schedule(struct gateway *gateway)
         }
         recover_watch(gateway, adapter);
     }
-    /* what the others wait for may be something else now */
+    /* What the others wait for may be something else now. All ask how many links there are. */
+    gateway->links_stand = true;
+    connector_links_changed(gateway);
     for (size_t i = 0; i < gateway->n_peers; i++)
         if (gateway->peers[i]->state == PEER_STATE_READY)
             peer_reconsider(gateway->peers[i]);
+    gateway->links_stand = false;
 }
 
 void adapter_timer(struct gateway *gateway)

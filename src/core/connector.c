@@ -30,7 +30,7 @@ static bool takes_link(const struct peer *peer, uint32_t adapter)
     return false;
 }
 
-size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
+static size_t count_links(const struct gateway *gateway, uint32_t adapter)
 {
     size_t n = 0;
 
@@ -41,7 +41,26 @@ size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter)
     return n;
 }
 
-static bool is_full(const struct gateway *gateway, uint32_t adapter)
+size_t adapter_count_links(struct gateway *gateway, uint32_t id)
+{
+    struct adapter *adapter = gateway->links_stand ? adapter_find(gateway, id) : NULL;
+
+    if (!adapter)
+        return count_links(gateway, id);
+    if (!adapter->links_counted) {
+        adapter->links_counted = true;
+        adapter->n_counted = count_links(gateway, id);
+    }
+    return adapter->n_counted;
+}
+
+void connector_links_changed(struct gateway *gateway)
+{
+    for (size_t i = 0; i < MAX_ADAPTERS; i++)
+        gateway->adapters[i].links_counted = false;
+}
+
+static bool is_full(struct gateway *gateway, uint32_t adapter)
 {
     return adapter_count_links(gateway, adapter) >= gateway->settings->bluetooth.connections;
 }

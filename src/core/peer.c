@@ -114,6 +114,7 @@ void peer_enter_state(struct peer *peer, enum peer_state state, enum reason reas
     if (state == peer->state && same_words)
         return;
     if (state != peer->state) {
+        connector_links_changed(gateway);
         peer->since_us = gateway->now.mono_us;
         if (gateway->actions)
             actions_log(gateway->actions, LOG_LEVEL_DEBUG, peer->log_area, "%s -> %s (%s)",

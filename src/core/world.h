@@ -145,6 +145,8 @@ struct adapter {
     bool timed_out_before; /* so many once already, and no link since */
     uint32_t connector;    /* the peer that holds the connect token, or NO_PEER */
     char scan_text[96];    /* why scanning fails */
+    bool links_counted;    /* n_counted is right, while the gateway's `links_stand` */
+    size_t n_counted;
 };
 
 enum peer_state {
@@ -550,6 +552,7 @@ struct gateway {
         uint64_t next_us;
         unsigned recoveries;
     } recovered[MAX_ADAPTERS]; /* of adapters that are gone: they may be back */
+    bool links_stand;          /* links change only with the state of a peer */
     bool links_dirty;          /* some peer has link_dirty */
     bool sentence_dirty;       /* what the service manager is told changed */
     char sentence[400];
@@ -734,7 +737,9 @@ bool recover_is_deaf(const struct peer *peer);
 /* connector.c */
 void connector_next(struct gateway *gateway, struct adapter *adapter);
 void connector_release(struct gateway *gateway, struct peer *peer); /* the connect token */
-size_t adapter_count_links(const struct gateway *gateway, uint32_t adapter);
+/* Counts all peers, but while `links_stand` only once, until the links change. */
+size_t adapter_count_links(struct gateway *gateway, uint32_t id);
+void connector_links_changed(struct gateway *gateway);
 /* the best way to the peer: of the adapters that heard it lately, or of all that know it */
 const struct sighting *connector_way(const struct peer *peer, bool heard);
 bool connector_hears(const struct peer *peer, const struct sighting *sighting); /* lately */
