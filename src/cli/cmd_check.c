@@ -594,13 +594,14 @@ static int print_result(const char *file, const struct settings *settings)
 
 static int check(const char *path)
 {
+    const struct config_options options = {.without_credentials = true};
     struct diags diags;
     struct settings *settings = NULL;
     int status;
 
     if (diags_init(&diags, strcmp(path, "-") == 0 ? "standard input" : path) < 0)
         return CLI_FAILED;
-    int r = config_load(path, NULL, &diags, &settings);
+    int r = config_load(path, &options, &diags, &settings);
     diags_print(&diags, stderr);
     if (r == 0)
         status = print_result(diags.file, settings);

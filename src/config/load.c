@@ -356,7 +356,10 @@ int config_load(const char *path, const struct config_options *options, struct d
     settings = calloc(1, sizeof(*settings));
     if (!settings || directory_of(path, &directory) < 0)
         return -ENOMEM;
-    struct reader reader = {.diags = diags, .settings = settings, .directory = directory};
+    struct reader reader = {.diags = diags,
+                            .settings = settings,
+                            .directory = directory,
+                            .without_credentials = options && options->without_credentials};
     read_root(&reader, yaml_doc_root(doc), options);
     if (reader.failed || diags->failed)
         return -ENOMEM;

@@ -6,6 +6,9 @@
 
 struct config_options {
     const char *host_name; /* for gateway.id's default; NULL: asks the machine */
+    /* For who only looks at the file: !credential is a warning, and its value missing, where no
+     * service manager has set $CREDENTIALS_DIRECTORY. */
+    bool without_credentials;
 };
 
 #define CONFIG_E_INVALID 1 /* *diags says why */

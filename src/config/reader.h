@@ -18,6 +18,7 @@ struct reader {
     const char *directory;            /* borrowed: of the file; relative paths start there */
     const struct yaml_node *profiles; /* the mapping, or NULL */
     bool partial;                     /* in a profile: what is required may still come */
+    bool without_credentials;         /* see struct config_options */
     bool failed;                      /* out of memory */
     size_t n_keys;
     size_t n_errors; /* found, also those that diags has already from another user of a profile */

@@ -136,6 +136,13 @@ static char *from_credential(struct reader *reader, const struct key *key,
                      key->name);
         return NULL;
     }
+    if ((!directory || !*directory) && reader->without_credentials) {
+        reader_warning(reader, node,
+                       "'%s': not checked: $CREDENTIALS_DIRECTORY is not set; the service manager "
+                       "sets it, if the unit has LoadCredential=%s:PATH",
+                       key->name, node->text);
+        return NULL;
+    }
     if (!directory || !*directory) {
         reader_error(reader, node,
                      "'%s': there are no credentials, since systemd did not start this; give the "

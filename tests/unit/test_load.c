@@ -661,6 +661,40 @@ static void a_password_comes_from_systemds_credentials(void **state)
     secret_file_done(&file);
 }
 
+/* `check` in a shell, or in a package's installation: the unit will have the credential */
+static void a_credential_is_not_missed_where_the_file_is_only_looked_at(void **state)
+{
+    static const char text[] =
+        "mqtt: {url: mqtt://b, protocol: 3.1.1, username: u, password: !credential mqtt}\n"
+        "devices: {a: {match: {name: a}, passkey: !credential a}}\n";
+    const struct config_options only_look = {.host_name = "host", .without_credentials = true};
+    struct secret_file file = secret_file_new("/tmp", text, strlen(text), 0600);
+    struct loaded l = {0};
+
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(diags_init(&l.diags, "f"), 0);
+    l.r = config_load(file.path, &only_look, &l.diags, &l.settings);
+    assert_int_equal(l.r, 0);
+    assert_null(l.settings->mqtt.password);
+    char *said = messages(&l);
+    assert_non_null(strstr(said, "f:1:63: warning: 'password': not checked: "
+                                 "$CREDENTIALS_DIRECTORY is not set"));
+    assert_non_null(strstr(said, "f:2:42: warning: 'passkey': not checked: "));
+    free(said);
+    done(&l);
+
+    /* where there are some, it is looked for */
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", file.folder, 1), 0);
+    assert_int_equal(diags_init(&l.diags, "f"), 0);
+    l.settings = NULL;
+    l.r = config_load(file.path, &only_look, &l.diags, &l.settings);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(l.r, CONFIG_E_INVALID);
+    assert_int_equal(l.diags.n_errors, 2);
+    done(&l);
+    secret_file_done(&file);
+}
+
 static void no_message_shows_a_secret(void **state)
 {
     static const char *const texts[] = {
@@ -948,6 +982,7 @@ int main(void)
         cmocka_unit_test(a_password_file_below_run_may_have_any_mode),
         cmocka_unit_test(a_password_comes_from_the_environment),
         cmocka_unit_test(a_password_comes_from_systemds_credentials),
+        cmocka_unit_test(a_credential_is_not_missed_where_the_file_is_only_looked_at),
         cmocka_unit_test(no_message_shows_a_secret),
         cmocka_unit_test(numbers_of_devices_characteristics_and_fields_are_bounded),
         cmocka_unit_test(the_length_of_an_id_is_bounded),
