@@ -236,6 +236,19 @@ def test_the_compose_files_are_valid(name):
                    check=True)
 
 
+def test_the_demo_is_told_apart_from_the_gateway_in_all_commands():
+    """Without a project's name both would be `docker`, as their folder, and end each other."""
+    projects = {"compose.yaml": set(), "compose.demo.yaml": set()}
+    for name in os.listdir(os.path.join(ROOT, "docker")):
+        with open(os.path.join(ROOT, "docker", name)) as source:
+            text = source.read()
+        found = re.findall(r"docker compose -p (\S+) -f docker/(\S+)", text)
+        assert len(found) == text.count("docker compose"), name
+        for project, file in found:
+            projects[file].add(project)
+    assert projects == {"compose.yaml": {"gatt2mqtt"}, "compose.demo.yaml": {"gatt2mqtt-demo"}}
+
+
 def test_the_compose_files_run_containers_as_they_are_tested_here():
     import yaml
     with open(os.path.join(ROOT, "docker", "compose.yaml")) as source:
