@@ -163,8 +163,8 @@ void survey_heard(struct gateway *gateway, const struct adapter *adapter,
         advertiser = place(survey, info->rssi, gateway->now.mono_us);
     if (!advertiser)
         return;
-    /* the adapter that hears it best speaks for it */
-    if (is_known && advertiser->heard_us >= survey->asked[0].began_us &&
+    /* the adapter that hears it best speaks for it, unless one who asked later has not heard it */
+    if (is_known && advertiser->heard_us >= survey->asked[survey->n_asked - 1].began_us &&
         strcmp(advertiser->adapter, adapter->name) != 0 && advertiser->rssi > info->rssi)
         return;
     advertiser->address = info->address;

@@ -187,32 +187,69 @@ static void what_is_heard_last_counts(void **state)
     world_free(world);
 }
 
-static void of_two_adapters_the_one_that_hears_it_best_is_named(void **state)
+/* hci0 and hci1, whose array is the caller's; to be ended by end_two() */
+static struct world *begin_two(struct adapter_selector adapters[static 2])
 {
     struct world *world = world_new(1);
-    struct adapter_selector adapters[] = {{.name = (char *)"hci0"}, {.name = (char *)"hci1"}};
-    struct device_info info = stranger(1, -50);
 
+    adapters[0] = (struct adapter_selector){.name = (char *)"hci0"};
+    adapters[1] = (struct adapter_selector){.name = (char *)"hci1"};
     world->settings.bluetooth.adapters = adapters;
     world->settings.bluetooth.n_adapters = 2;
     world_start(world);
     world_broker_up(world);
     world_bluez_up(world);
     world_adapter(world, ADAPTER_2, true);
+    return world;
+}
+
+static void end_two(struct world *world)
+{
+    world->settings.bluetooth.n_adapters = 0;
+    world->settings.bluetooth.adapters = NULL;
+    world_free(world);
+}
+
+static void hear_by(struct world *world, uint32_t adapter, int16_t rssi)
+{
+    struct device_info info = stranger(1, rssi);
+
+    info.adapter = adapter;
+    hear(world, &info);
+}
+
+static void of_two_adapters_the_one_that_hears_it_best_is_named(void **state)
+{
+    struct adapter_selector adapters[2];
+    struct world *world = begin_two(adapters);
+
     ask(world, "{\"duration\":\"2s\"}");
-    info.adapter = ADAPTER_2;
-    hear(world, &info);
-    info.adapter = ADAPTER_1;
-    info.rssi = -80;
-    hear(world, &info);
+    hear_by(world, ADAPTER_2, -50);
+    hear_by(world, ADAPTER_1, -80);
     world_advance(world, 2000);
     json_t *json = answer(world);
     assert_int_equal(json_array_size(heard(json)), 1);
     assert_string_equal(text_of(heard(json), 0, "adapter"), "hci1");
     json_decref(json);
-    world->settings.bluetooth.n_adapters = 0;
-    world->settings.bluetooth.adapters = NULL;
-    world_free(world);
+    end_two(world);
+}
+
+static void who_asks_later_is_told_of_what_only_the_worse_adapter_still_hears(void **state)
+{
+    struct adapter_selector adapters[2];
+    struct world *world = begin_two(adapters);
+
+    ask(world, "{\"duration\":\"30s\"}");
+    hear_by(world, ADAPTER_2, -50);
+    world_advance(world, 10000);
+    ask(world, "{\"duration\":\"2s\"}");
+    hear_by(world, ADAPTER_1, -80);
+    world_advance(world, 2000);
+    json_t *json = answer(world);
+    assert_int_equal(json_array_size(heard(json)), 1);
+    assert_string_equal(text_of(heard(json), 0, "adapter"), "hci0");
+    json_decref(json);
+    end_two(world);
 }
 
 static void a_passive_scan_is_asked_who_is_there_already(void **state)
@@ -414,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_device_of_the_file_is_named),
         cmocka_unit_test(what_is_heard_last_counts),
         cmocka_unit_test(of_two_adapters_the_one_that_hears_it_best_is_named),
+        cmocka_unit_test(who_asks_later_is_told_of_what_only_the_worse_adapter_still_hears),
         cmocka_unit_test(a_passive_scan_is_asked_who_is_there_already),
         cmocka_unit_test(of_too_many_the_strongest_are_told),
         cmocka_unit_test(the_answer_is_bounded_in_bytes),
