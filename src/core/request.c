@@ -159,11 +159,15 @@ static bool parse_text(struct parsing *parsing)
         return refuse(parsing, "internal", "out of memory");
     parsing->json = json_loadb(strbuf_str(&parsing->indexed), parsing->indexed.length,
                                JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!parsing->json)
+    if (!parsing->json) {
+        char *near = strstr(error.text, " near ");
+        if (near && parsing->request.operation == OPERATION_PAIR)
+            *near = '\0'; /* what stands there may be the passkey */
         return refuse(parsing,
                       json_error_code(&error) == json_error_duplicate_key ? "bad_request"
                                                                           : "bad_json",
                       "not JSON: %.120s", error.text);
+    }
     if (!json_is_object(parsing->json))
         return refuse(parsing, "bad_request", "a request is a JSON object");
     return true;

@@ -277,6 +277,24 @@ static void passkeys_have_six_digits_at_most(void **state)
     world_free(world);
 }
 
+/* whoever may read answers need not see what only requests say */
+static void what_is_no_json_is_refused_without_a_word_of_it(void **state)
+{
+    static const char *const wrong[] = {
+        ",\"passkey\":\"004711", ",\"passkey\" \"004711\"", ",\"passkey\":004711",
+        ",\"passkey\":'004711'", ",\"passkey\":x004711",    ",\"passkey\":\"004711\" \"004711\""};
+    struct world *world = begin_online();
+
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        world_clear(world);
+        ask(world, wrong[i]);
+        expect(world, "\"code\":\"bad_json\"");
+        expect(world, "not JSON: ");
+        assert_null(strstr(world_published(world, RESPONSE), "4711"));
+    }
+    world_free(world);
+}
+
 static void the_files_passkey_is_used_unless_the_request_has_one(void **state)
 {
     struct world *world = begin(CONNECTION_MODE_PERSISTENT);
@@ -353,6 +371,7 @@ int main(void)
         cmocka_unit_test(what_ends_it_answers_it),
         cmocka_unit_test(a_peer_that_is_away_is_waited_for),
         cmocka_unit_test(passkeys_have_six_digits_at_most),
+        cmocka_unit_test(what_is_no_json_is_refused_without_a_word_of_it),
         cmocka_unit_test(the_files_passkey_is_used_unless_the_request_has_one),
         cmocka_unit_test(the_bond_tells_who_is_behind_a_private_address),
         cmocka_unit_test(what_needs_a_bond_says_how_to_get_it),
