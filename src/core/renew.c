@@ -92,6 +92,7 @@ static void carry_frame(struct entry *entry, struct entry *old)
 static void carry(struct entry *entry, struct entry *old)
 {
     entry->asked = old->asked;
+    entry->echo = old->echo;
     entry->values = old->values;
     entry->malformed = old->malformed;
     entry->writes = old->writes;

@@ -351,6 +351,29 @@ static void a_frame_that_has_begun_is_finished_after_the_reload(void **state)
     world_free(world);
 }
 
+static void a_written_value_is_published_once_over_a_reload(void **state)
+{
+    static const char before[] =
+        HEAD "  d0:\n    match: { address: \"C0:00:00:00:00:00\" }\n"
+             "    characteristics:\n"
+             "      lamp: { uuid: 0xFFE1, writable: true, subscribe: true,\n"
+             "              fields: { value: { type: uint8 } } }\n";
+    struct world *world = begin(before);
+    char after[sizeof(before) + 32];
+
+    snprintf(after, sizeof(after), "%s    name: Lamp\n", before);
+    const struct action subscribe = online(world, 0);
+    world_message(world, "g/d0/lamp/set", "42", false);
+    world_value(world, &subscribe, "\x2a", 1);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    const struct action read = *world_expect(world, ACTION_READ);
+    assert_int_equal(world_count_published(world, "g/d0/lamp"), 1);
+    take(world, after);
+    world_answer(world, &read, BT_STATUS_OK); /* 0x2a: nothing new */
+    assert_int_equal(world_count_published(world, "g/d0/lamp"), 0);
+    world_free(world);
+}
+
 /* ---- what changes with the link ---- */
 
 static void a_changed_match_reconnects_and_keeps_the_topics(void **state)
@@ -1010,6 +1033,7 @@ int main(void)
         cmocka_unit_test(two_entries_of_one_characteristic_share_it_after_the_reload_too),
         cmocka_unit_test(what_waits_for_a_characteristic_that_goes_is_cancelled_the_rest_stays),
         cmocka_unit_test(a_frame_that_has_begun_is_finished_after_the_reload),
+        cmocka_unit_test(a_written_value_is_published_once_over_a_reload),
         cmocka_unit_test(a_changed_match_reconnects_and_keeps_the_topics),
         cmocka_unit_test(a_topic_that_goes_together_with_the_link_is_cleared),
         cmocka_unit_test(a_device_with_another_name_inherits_the_object_of_the_old_one),
