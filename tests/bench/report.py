@@ -68,8 +68,7 @@ def show_pairs(results):
 def show_rest(results):
     if "instructions" in results:
         table("Instructions for each notification (callgrind, all threads, 100/s)", ("", "Ir"),
-              [(name.replace("_", ", ", 1).replace("nodelay", NAMES["nodelay"])
-                .replace("ours", NAMES["ours"]).replace("_", ", ") + "", figure(value, 0))
+              [(f"{NAMES[name.split('_')[0]]}, " + ", ".join(name.split("_")[1:]), figure(value, 0))
                for name, value in results["instructions"].items()])
     if "ramp" in results:
         table("Highest rate tried that was held for 1 s without loss", ("", "per s"),

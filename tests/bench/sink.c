@@ -66,6 +66,8 @@ static void note(struct times *times, const char *form, const char *text, size_t
 {
     uint32_t n;
 
+    if (!length) /* a topic of the session before is cleared */
+        return;
     if (!number_of(form, times, text, length, &n) || n >= TIMES_MAX) {
         times->unknown++;
         return;
