@@ -30,9 +30,12 @@ static void refuse(struct gateway *gateway, const struct peer *peer, const char 
     gateway->counts.rejected++;
     const char *text = actions_printf(
         gateway->actions,
-        "Home Assistant is not told of %s: the document of %zu bytes on %s is longer than %s %zu",
+        "Home Assistant is not told of %s: the document of %zu bytes on %s is longer than %s %zu%s",
         peer ? peer->settings->id : "this gateway", gateway->payload.length, topic,
-        limit == DISCOVERY_MAX_BYTES ? "the limit of" : "the broker's limit of", limit);
+        limit == DISCOVERY_MAX_BYTES ? "the limit of" : "the broker's limit of", limit,
+        gateway->settings->home_assistant.discovery == DISCOVERY_DEVICE
+            ? "; with `discovery: component` each entity has a short one of its own"
+            : "");
     if (!text)
         return;
     actions_log(gateway->actions, LOG_LEVEL_WARNING, "mqtt", "%s", text);

@@ -182,11 +182,13 @@ static void put_number(struct strbuf *out, const struct composed *composed,
 static void put_color(struct strbuf *out, const struct composed *composed,
                       const struct entity_binding *binding)
 {
+    strbuf_puts(out, "{% set color = [");
     for (size_t i = 0; i < binding->n_fields; i++) {
-        strbuf_puts(out, i ? ",{{ " : "{{ ");
+        strbuf_puts(out, i ? ", " : "");
         put_access(out, composed, binding, i);
-        strbuf_puts(out, " }}");
     }
+    /* it takes no None; what is empty changes nothing */
+    strbuf_puts(out, "] %}{{ '' if none in color else color | join(',') }}");
 }
 
 /* a name or text as it is; bare, what is not known is `null` */
@@ -235,6 +237,9 @@ static void write_state(struct json_writer *w, const struct composed *composed)
     case ROLE_KIND_TEXT:
     case ROLE_KIND_ACTION: put_name(&text, composed, binding); break;
     }
+    if (guarded && strcmp(composed->entity->platform->name, "sensor") == 0)
+        strbuf_puts(&text, discovery_otherwise(characteristic_of(composed, binding),
+                                               entity_field(composed->context->device, binding)));
     if (guarded)
         strbuf_puts(&text, "{% endif %}");
     write_text_key(w, role->state_template, &text);

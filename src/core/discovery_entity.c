@@ -219,16 +219,39 @@ static void write_name(struct json_writer *w, const struct entity *entity)
 
 /* ---- the state ---- */
 
+/* the class of a number that is a field of the characteristic */
+static const char *class_of(const struct characteristic_settings *characteristic,
+                            const struct field_spec *field, const char *unit)
+{
+    return discovery_number_class(field, unit,
+                                  is_value(field->name) ? characteristic->id : field->name);
+}
+
+const char *discovery_otherwise(const struct characteristic_settings *characteristic,
+                                const struct field_spec *field)
+{
+    char buf[40];
+    const char *unit = discovery_unit(field->unit, buf, sizeof(buf));
+
+    if (field_spec_is_number(field) && !field->n_enums) {
+        const char *device_class = class_of(characteristic, field, unit);
+        if (unit || device_class || field->scaled || field->rounded ||
+            discovery_state_class(field, device_class, unit))
+            return "";
+    }
+    return "{% else %}{{ 'None' if this.state in ['unknown', 'unavailable'] else this.state }}";
+}
+
 static void write_template(struct json_writer *w, const struct entity *entity)
 {
     const struct field_spec *field = entity->field;
     const char *name = entity->name;
-    char text[4 * SCHEMA_MAX_NAME + 160];
+    char text[4 * SCHEMA_MAX_NAME + 240];
 
     /* what is not in a message changes nothing */
     if (entity->platform == PLATFORM_EVENT)
         snprintf(text, sizeof(text),
-                 "{%% if value_json['%s'] %%}{{ {'event_type': value_json['%s']} | tojson }}"
+                 "{%% if value_json.get('%s') %%}{{ {'event_type': value_json['%s']} | tojson }}"
                  "{%% endif %%}",
                  name, name);
     else if (entity->characteristic->payload == PAYLOAD_VALUE)
@@ -237,7 +260,10 @@ static void write_template(struct json_writer *w, const struct entity *entity)
         snprintf(text, sizeof(text), "{{ value }}");
     else if (field && field->when.field)
         snprintf(text, sizeof(text),
-                 "{%% if '%s' in value_json %%}{{ value_json['%s'] }}{%% endif %%}", name, name);
+                 "{%% if '%s' in value_json %%}{{ value_json['%s'] }}%s{%% endif %%}", name, name,
+                 entity->platform == PLATFORM_SENSOR
+                     ? discovery_otherwise(entity->characteristic, field)
+                     : "");
     else
         snprintf(text, sizeof(text), "{{ value_json['%s'] }}", name);
     discovery_key_string(w, "value_template", text);
@@ -277,8 +303,7 @@ static void write_unit(struct json_writer *w, const struct entity *entity)
     const struct field_spec *field = entity->field;
     char buf[40];
     const char *unit = discovery_unit(field->unit, buf, sizeof(buf));
-    const char *name = is_value(entity->name) ? entity->characteristic->id : entity->name;
-    const char *device_class = discovery_number_class(field, unit, name);
+    const char *device_class = class_of(entity->characteristic, field, unit);
 
     if (unit)
         discovery_key_string(w, "unit_of_measurement", unit);

@@ -42,6 +42,10 @@ void discovery_entity_end(const struct discovery_context *context, const char *o
 /* ---- discovery_entity.c ---- */
 /* all entities of the device but its diagnostics */
 void discovery_write_entities(const struct discovery_context *context);
+/* Ends the branch of a template that a message with the field takes: of the state of its sensor,
+ * where nothing would be a text like another, remains what it was. */
+const char *discovery_otherwise(const struct characteristic_settings *characteristic,
+                                const struct field_spec *field);
 /* what a sensor of that field has besides its state */
 void discovery_write_sensor(const struct discovery_context *context,
                             const struct characteristic_settings *characteristic,

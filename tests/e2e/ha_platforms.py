@@ -168,7 +168,8 @@ class Shown:
     """The attributes of one component; `latest(topic)` gives the last message there, or None."""
 
     def __init__(self, component, latest):
-        self.component, self.latest, self.jinja = component, latest, jinja2.Environment()
+        self.component, self.latest = component, latest
+        self.jinja = jinja2.Environment(undefined=jinja2.StrictUndefined)
 
     def text(self, topic, template):
         """A rendered state; None where nothing is known or the message says nothing about it."""
@@ -300,7 +301,7 @@ def show(component, latest):
 
 def act(component, action, **data):
     """The (topic, payload)s that Home Assistant sends for an action such as turn_on."""
-    jinja, sent = jinja2.Environment(), []
+    jinja, sent = jinja2.Environment(undefined=jinja2.StrictUndefined), []
 
     def send(part, value, **more):
         prefix = f"{part}_" if part else ""

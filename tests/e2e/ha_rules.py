@@ -227,7 +227,7 @@ class HomeAssistant:
     def __init__(self, house, port, prefix="homeassistant"):
         self.prefix = prefix
         self.recorder = house.recorder(port)
-        self.jinja = jinja2.Environment()
+        self.jinja = jinja2.Environment(undefined=jinja2.StrictUndefined)  # it warns of these
         self.taken = 0  # messages of the recorder
         self.known = {}  # by platform and unique_id
         self.let_go, self.removed, self.refused = set(), [], []
@@ -297,9 +297,9 @@ class HomeAssistant:
         assert owner.get("availability_mode", "all") == "all"
         return all(message and message.text == wanted for message, wanted in states)
 
-    def render(self, template, message):
+    def render(self, template, message, state=UNKNOWN):
         """A value template with a payload, as text."""
-        values = {"value": message.text}
+        values = {"value": message.text, "this": {"state": state}}
         try:
             values["value_json"] = json.loads(message.text)
         except ValueError:
@@ -317,10 +317,16 @@ class HomeAssistant:
         for message in self.recorder.on(component["state_topic"]):
             if not message.payload:
                 continue
-            text = self.render(component.get("value_template", "{{ value }}"), message)
-            if text:
+            text = self.render(component.get("value_template", "{{ value }}"), message, state)
+            if text or (component["platform"] == "sensor" and not self.is_number(component)):
                 state = self.shown(component, text)
         return state
+
+    @staticmethod
+    def is_number(component):
+        """Whether Home Assistant expects a number of the sensor; else nothing is a text, too."""
+        keys = component.keys() & {"unit_of_measurement", "state_class", "suggested_display_precision"}
+        return bool(keys) or component.get("device_class", "enum") != "enum"
 
     def shown(self, component, text):
         """The state of a rendered payload; fails where Home Assistant logs an error."""
@@ -339,8 +345,7 @@ class HomeAssistant:
             raise AssertionError(f"{component['unique_id']} takes no {text}")
         if "options" in component:
             assert text in component["options"], f"{component['unique_id']} has no {text}"
-        numeric = component.keys() & {"unit_of_measurement", "state_class"}
-        if platform == "number" or (platform == "sensor" and numeric):
+        if platform == "number" or (platform == "sensor" and self.is_number(component)):
             return float(text)
         assert len(text) <= 255
         return text

@@ -140,6 +140,38 @@ static void each_kind_of_entity_is_announced_as_written_down(void **state)
     assert_golden("house");
 }
 
+/* to a sensor that shows no number nothing is a text, too */
+static void message_without_a_field_leaves_what_its_sensor_shows(void **state)
+{
+    static const struct {
+        const char *id;
+        bool keeps;
+    } cases[] = {{"c_text", true},
+                 {"c_word", true},
+                 {"c_count", true},
+                 {"c_heat", false},
+                 {"c_open", false}};
+    json_t *document;
+
+    component(&document,
+              "      c:\n        uuid: 0xff01\n        fields:\n"
+              "          kind: { type: uint8 }\n"
+              "          heat: { type: uint8, unit: °C, when: { field: kind, equals: 1 } }\n"
+              "          open: { type: bool, when: { field: kind, equals: 2 } }\n"
+              "          count: { type: uint8, when: { field: kind, equals: 3 } }\n"
+              "          word: { type: uint8, enum: { 0: a, 1: b }, when: { field: kind, equals: 4 "
+              "} }\n"
+              "          text: { type: string, when: { field: kind, equals: 5 } }\n",
+              "c_kind");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const json_t *each = json_object_get(json_object_get(document, "components"), cases[i].id);
+        const char *text = text_of(each, "value_template");
+        assert_non_null(strstr(text, "in value_json"));
+        assert_int_equal(strstr(text, "this.state") != NULL, cases[i].keeps);
+    }
+    json_decref(document);
+}
+
 static void composed_entities_are_announced_as_written_down(void **state)
 {
     assert_golden("composed");
@@ -393,6 +425,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_of_entity_is_announced_as_written_down),
         cmocka_unit_test(composed_entities_are_announced_as_written_down),
+        cmocka_unit_test(message_without_a_field_leaves_what_its_sensor_shows),
         cmocka_unit_test(each_entity_has_a_document_of_its_own_in_the_form_of_components),
         cmocka_unit_test(entity_that_is_gone_is_marked_in_the_document),
         cmocka_unit_test(device_whose_address_is_not_known_has_no_connection),
