@@ -9,7 +9,7 @@ import pytest
 
 import ha_rules
 from ha_rules import UNAVAILABLE, UNKNOWN, HomeAssistant
-from harness import ROOT, SLACK, wait_until
+from harness import ROOT, SLACK, Recorder, wait_until
 from world import (ADDRESS, AVAILABILITY, GATEWAY, METER, OTHER_AVAILABILITY, STATUS,
                    characteristic, topic, uuid)
 
@@ -117,11 +117,14 @@ class Home:
 
     def late(self):
         """All messages that the broker keeps."""
-        late = self.house.recorder(self.broker.port, filters=("#",))
-        late.publish("marker", "x")
-        late.wait("marker")
-        with late.changed:
-            return [each for each in late.messages if each.retain and each.payload]
+        late = Recorder(self.broker.port)
+        try:
+            late.publish("marker", "x")
+            late.wait("marker")
+            with late.changed:
+                return [each for each in late.messages if each.retain and each.payload]
+        finally:
+            late.close()
 
     def retained(self):
         """Their topics."""

@@ -168,7 +168,8 @@ def test_it_ends_by_itself_after_a_given_time(door):
 def test_no_end_leaves_anything_running(door, number):
     front = door()
     front.see(r"gateway +status +online")
-    assert len(front.running()) >= 6
+    # itself, bus, peripherals, gateway, listener; and the broker where this machine has none
+    assert len(front.running()) >= 5
     front.popen.send_signal(number)
     front.assert_gone(0 if number != signal.SIGKILL else -number)
 
