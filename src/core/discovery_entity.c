@@ -242,11 +242,23 @@ const char *discovery_otherwise(const struct characteristic_settings *characteri
     return "{% else %}{{ 'None' if this.state in ['unknown', 'unavailable'] else this.state }}";
 }
 
+/* A state has at most 255 characters: of a longer one Home Assistant shows nothing. */
+static bool may_be_long(const struct entity *entity)
+{
+    const struct field_spec *field = entity->field;
+
+    if (!field || field->type == FIELD_TYPE_BYTES)
+        return !field || field_spec_length(field) > 255 / 2;
+    return field->type == FIELD_TYPE_STRING && field_spec_length(field) > 255;
+}
+
 static void write_template(struct json_writer *w, const struct entity *entity)
 {
     const struct field_spec *field = entity->field;
     const char *name = entity->name;
-    char text[4 * SCHEMA_MAX_NAME + 240];
+    const char *from = may_be_long(entity) ? "(" : "";
+    const char *to = may_be_long(entity) ? " | string)[:255]" : "";
+    char text[4 * SCHEMA_MAX_NAME + 280];
 
     /* what is not in a message changes nothing */
     if (entity->platform == PLATFORM_EVENT)
@@ -255,17 +267,18 @@ static void write_template(struct json_writer *w, const struct entity *entity)
                  "{%% endif %%}",
                  name, name);
     else if (entity->characteristic->payload == PAYLOAD_VALUE)
-        snprintf(text, sizeof(text), "{{ 'None' if value == 'null' else value }}");
+        snprintf(text, sizeof(text), "{{ 'None' if value == 'null' else %svalue%s }}", from, to);
     else if (entity->characteristic->payload == PAYLOAD_HEX)
-        snprintf(text, sizeof(text), "{{ value }}");
+        snprintf(text, sizeof(text), "{{ %svalue%s }}", from, to);
     else if (field && field->when.field)
         snprintf(text, sizeof(text),
-                 "{%% if '%s' in value_json %%}{{ value_json['%s'] }}%s{%% endif %%}", name, name,
+                 "{%% if '%s' in value_json %%}{{ %svalue_json['%s']%s }}%s{%% endif %%}", name,
+                 from, name, to,
                  entity->platform == PLATFORM_SENSOR
                      ? discovery_otherwise(entity->characteristic, field)
                      : "");
     else
-        snprintf(text, sizeof(text), "{{ value_json['%s'] }}", name);
+        snprintf(text, sizeof(text), "{{ %svalue_json['%s']%s }}", from, name, to);
     discovery_key_string(w, "value_template", text);
 }
 

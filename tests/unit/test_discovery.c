@@ -172,6 +172,36 @@ static void message_without_a_field_leaves_what_its_sensor_shows(void **state)
     json_decref(document);
 }
 
+/* of a longer one Home Assistant shows nothing */
+static void state_has_at_most_255_characters(void **state)
+{
+    static const struct {
+        const char *id;
+        bool cut;
+    } cases[] = {{"c_long", true},
+                 {"c_bytes", true},
+                 {"c_text", false},
+                 {"c_hex", false},
+                 {"whole_value", true}};
+    json_t *document;
+
+    component(&document,
+              "      whole: { uuid: 0xff02 }\n"
+              "      c:\n        uuid: 0xff01\n        fields:\n"
+              "          text: { type: string, length: 255 }\n"
+              "          hex: { type: bytes, length: 127 }\n"
+              "          bytes: { type: bytes, length: 128 }\n"
+              "          long: { type: string }\n",
+              "c_long");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const json_t *each = json_object_get(json_object_get(document, "components"), cases[i].id);
+        const char *text = text_of(each, "value_template");
+        assert_non_null(text);
+        assert_int_equal(strstr(text, "[:255]") != NULL, cases[i].cut);
+    }
+    json_decref(document);
+}
+
 static void composed_entities_are_announced_as_written_down(void **state)
 {
     assert_golden("composed");
@@ -426,6 +456,7 @@ int main(void)
         cmocka_unit_test(each_kind_of_entity_is_announced_as_written_down),
         cmocka_unit_test(composed_entities_are_announced_as_written_down),
         cmocka_unit_test(message_without_a_field_leaves_what_its_sensor_shows),
+        cmocka_unit_test(state_has_at_most_255_characters),
         cmocka_unit_test(each_entity_has_a_document_of_its_own_in_the_form_of_components),
         cmocka_unit_test(entity_that_is_gone_is_marked_in_the_document),
         cmocka_unit_test(device_whose_address_is_not_known_has_no_connection),
