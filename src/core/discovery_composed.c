@@ -3,30 +3,12 @@
  * entity.h. Commands are JSON for our own topics; templates make of our values what the platform
  * expects.
  */
-#include "core/discovery_part.h"
-#include "core/entity.h"
-#include "util/decimal.h"
+#include "core/discovery_composed.h"
+
 #include "util/err.h"
 #include "util/round.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-struct composed {
-    const struct discovery_context *context;
-    const struct entity_settings *entity;
-    size_t role; /* which one is being written */
-};
-
-static const struct entity_role *role_of(const struct composed *composed)
-{
-    return &composed->entity->platform->roles[composed->role];
-}
-
-static const struct entity_binding *binding_of(const struct composed *composed)
-{
-    return entity_binding_find(composed->entity, composed->role, false);
-}
 
 /* ---- parts of templates ---- */
 
@@ -105,10 +87,10 @@ static bool put_guard(struct strbuf *out, const struct composed *composed,
 static void put_shown(struct strbuf *out, const struct composed *composed, size_t word)
 {
     const struct entity_platform *platform = composed->entity->platform;
-    const struct role_word *role_word = &role_of(composed)->words[word];
+    const struct role_word *role_word = &composed_role_of(composed)->words[word];
     struct entity_action action;
 
-    if (platform->state_is_payload && strcmp(role_of(composed)->name, "state") == 0) {
+    if (platform->state_is_payload && strcmp(composed_role_of(composed)->name, "state") == 0) {
         size_t role = entity_role_find(platform, role_word->name);
         if (role != SIZE_MAX &&
             entity_action(composed->context->device, composed->entity, role, &action)) {
@@ -125,7 +107,7 @@ static void put_shown(struct strbuf *out, const struct composed *composed, size_
 static void put_words(struct strbuf *out, const struct composed *composed,
                       const struct entity_binding *binding)
 {
-    const struct entity_role *role = role_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
 
     if (!binding->n_values) { /* a number: more than 0 or not */
         strbuf_puts(out, "{{ 'None' if ");
@@ -151,17 +133,12 @@ static void put_words(struct strbuf *out, const struct composed *composed,
     strbuf_puts(out, ", 'None') }}");
 }
 
-static bool is_kelvin(const struct field_spec *field)
-{
-    return field->unit && strcmp(field->unit, "K") == 0;
-}
-
 static void put_number(struct strbuf *out, const struct composed *composed,
                        const struct entity_binding *binding)
 {
-    const struct entity_role *role = role_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
     const struct field_spec *field = entity_field(composed->context->device, binding);
-    bool kelvin = role->range == ROLE_RANGE_COLOR_TEMP && is_kelvin(field);
+    bool kelvin = role->range == ROLE_RANGE_COLOR_TEMP && composed_is_kelvin(field);
     bool whole = (role->range == ROLE_RANGE_SPEED || role->range == ROLE_RANGE_BRIGHTNESS) &&
                  (field->scaled || field->type == FIELD_TYPE_FLOAT32);
     bool plain = !kelvin && !whole && !role->none_is_empty;
@@ -223,8 +200,8 @@ static void write_text_key(struct json_writer *w, const char *key, struct strbuf
 
 static void write_state(struct json_writer *w, const struct composed *composed)
 {
-    const struct entity_role *role = role_of(composed);
-    const struct entity_binding *binding = binding_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
+    const struct entity_binding *binding = composed_binding_of(composed);
     struct strbuf text = STRBUF_INIT;
 
     write_topic(w, role->state_topic, composed, characteristic_of(composed, binding)->id, "", "");
@@ -251,8 +228,8 @@ static void write_state(struct json_writer *w, const struct composed *composed)
 static void put_value(struct strbuf *out, const struct composed *composed,
                       const struct entity_binding *target)
 {
-    const struct entity_role *role = role_of(composed);
-    const struct entity_binding *binding = binding_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
+    const struct entity_binding *binding = composed_binding_of(composed);
     double least = 0, most = 0;
 
     if (role->kind == ROLE_KIND_WORDS) {
@@ -272,7 +249,7 @@ static void put_value(struct strbuf *out, const struct composed *composed,
         return;
     }
     bool kelvin = role->range == ROLE_RANGE_COLOR_TEMP && target->command == NO_COMMAND &&
-                  is_kelvin(entity_field(composed->context->device, target));
+                  composed_is_kelvin(entity_field(composed->context->device, target));
     bool bounded = role->range == ROLE_RANGE_BRIGHTNESS &&
                    entity_range(composed->context->device, target, &least, &most) && least > 1;
     if (kelvin)
@@ -290,14 +267,15 @@ static void put_colors(struct strbuf *out, const struct composed *composed,
 
     for (size_t i = 0; i < target->n_fields; i++)
         strbuf_printf(out, "%s\"%s\": {{ %s }}", i ? ", " : "{ ",
-                      schema->fields[target->fields[i]].name, role_of(composed)->variables[i]);
+                      schema->fields[target->fields[i]].name,
+                      composed_role_of(composed)->variables[i]);
     strbuf_puts(out, " }");
 }
 
 static void write_set(struct json_writer *w, const struct composed *composed)
 {
     const struct device_settings *device = composed->context->device;
-    const struct entity_role *role = role_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
     const struct entity_binding *target =
         role->command_topic ? entity_target(device, composed->entity, composed->role) : NULL;
     struct strbuf text = STRBUF_INIT;
@@ -322,12 +300,12 @@ static void write_set(struct json_writer *w, const struct composed *composed)
     write_text_key(w, role->command_template, &text);
 }
 
-/* ---- lists and ranges ---- */
+/* ---- lists ---- */
 
 static void write_options(struct json_writer *w, const struct composed *composed)
 {
-    const struct entity_role *role = role_of(composed);
-    const struct entity_binding *binding = binding_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
+    const struct entity_binding *binding = composed_binding_of(composed);
 
     json_write_key(w, role->options);
     json_write_array_begin(w);
@@ -338,127 +316,6 @@ static void write_options(struct json_writer *w, const struct composed *composed
         for (size_t i = 0; i < entity_field(composed->context->device, binding)->n_enums; i++)
             json_write_string(w, entity_field(composed->context->device, binding)->enums[i].name);
     json_write_array_end(w);
-}
-
-static void key_number(struct json_writer *w, const char *key, double value)
-{
-    json_write_key(w, key);
-    json_write_double(w, value, 6);
-}
-
-static void write_temperatures(struct json_writer *w, const struct field_spec *field, double least,
-                               double most, bool has_step)
-{
-    double step = field && field->has_step ? decimal_to_double(field->step)
-                  : field && field->scaled ? fabs(decimal_to_double(field->scale))
-                                           : 1;
-
-    key_number(w, "min_temp", least);
-    key_number(w, "max_temp", most);
-    if (has_step)
-        key_number(w, "temp_step", step < 0.1 ? 0.1 : step);
-    key_number(w, "precision", step < 0.5 ? 0.1 : step < 1 ? 0.5 : 1);
-    if (field && field->unit && (strcmp(field->unit, "°C") == 0 || strcmp(field->unit, "°F") == 0))
-        discovery_key_string(w, "temperature_unit", field->unit[2] == 'F' ? "F" : "C");
-}
-
-static const struct entity_value *value_of(const struct entity_binding *binding, size_t word)
-{
-    for (size_t i = 0; binding && i < binding->n_values; i++)
-        if (binding->values[i].word == word)
-            return &binding->values[i];
-    return NULL;
-}
-
-static void write_position(struct json_writer *w, const struct composed *composed, double least,
-                           double most)
-{
-    const struct entity_binding *binding = binding_of(composed);
-    const struct entity_value *open = value_of(binding, 0), *closed = value_of(binding, 1);
-
-    json_write_key(w, "position_open");
-    if (open)
-        json_write_raw(w, open->value, strlen(open->value));
-    else
-        json_write_int(w, (int64_t)most);
-    json_write_key(w, "position_closed");
-    if (closed)
-        json_write_raw(w, closed->value, strlen(closed->value));
-    else
-        json_write_int(w, (int64_t)round_up(least));
-}
-
-static void write_mireds(struct json_writer *w, const struct field_spec *field, double least,
-                         double most)
-{
-    bool given = field && field->has_min && field->has_max && least > 0;
-    bool kelvin = field && is_kelvin(field);
-
-    if (!given)
-        return;
-    json_write_key(w, "min_mireds");
-    json_write_int(w, (int64_t)round_up(kelvin ? 1e6 / most : least));
-    json_write_key(w, "max_mireds");
-    json_write_int(w, (int64_t)(kelvin ? 1e6 / least : most));
-}
-
-static void write_unit(struct json_writer *w, const struct field_spec *field)
-{
-    char buf[40];
-    const char *unit = field ? discovery_unit(field->unit, buf, sizeof(buf)) : NULL;
-    const char *device_class = field ? discovery_number_class(field, unit, field->name) : NULL;
-
-    if (unit)
-        discovery_key_string(w, "unit_of_measurement", unit);
-    if (device_class)
-        discovery_key_string(w, "device_class", device_class);
-}
-
-/* The range is that of what is written; else of what is read. */
-static void write_range(struct json_writer *w, const struct composed *composed)
-{
-    const struct device_settings *device = composed->context->device;
-    const struct entity_role *role = role_of(composed);
-    const struct entity_binding *target =
-        role->command_topic ? entity_target(device, composed->entity, composed->role) : NULL;
-    const struct entity_binding *of = target ? target : binding_of(composed);
-    const struct entity_binding *read = binding_of(composed);
-    const struct field_spec *field = of->command == NO_COMMAND ? entity_field(device, of)
-                                     : read && read->command == NO_COMMAND
-                                         ? entity_field(device, read)
-                                         : NULL;
-    double least = 0, most = 100;
-
-    bool known = entity_range(device, of, &least, &most);
-    switch (role->range) {
-    case ROLE_RANGE_NONE: break;
-    case ROLE_RANGE_BRIGHTNESS:
-        key_number(w, "brightness_scale", most < 1 ? 1 : round_down(most));
-        break;
-    case ROLE_RANGE_COLOR_TEMP: write_mireds(w, field, least, most); break;
-    case ROLE_RANGE_SPEED:
-        key_number(w, "speed_range_min", least < 1 ? 1 : round_up(least));
-        key_number(w, "speed_range_max", most < 2 ? 2 : round_down(most));
-        break;
-    case ROLE_RANGE_TEMPERATURE:
-        if (known && strncmp(role->name, "temperature_", 12) != 0)
-            write_temperatures(w, field, least, most,
-                               strcmp(composed->entity->platform->name, "climate") == 0);
-        break;
-    case ROLE_RANGE_HUMIDITY:
-        key_number(w, "min_humidity", least < 0 ? 0 : least);
-        key_number(w, "max_humidity", most > 100 ? 100 : most);
-        break;
-    case ROLE_RANGE_POSITION: write_position(w, composed, least, most); break;
-    case ROLE_RANGE_TILT:
-        key_number(w, "tilt_min", round_up(least));
-        key_number(w, "tilt_max", round_down(most));
-        break;
-    case ROLE_RANGE_NUMBER:
-        discovery_write_bounds(w, field, known ? least : -1e9, known ? most : 1e9);
-        write_unit(w, field);
-        break;
-    }
 }
 
 /* ---- actions ---- */
@@ -534,13 +391,13 @@ static void write_fallback(struct json_writer *w, struct composed *composed)
     if (binding->command != NO_COMMAND)
         return;
     composed->role = 0;
-    write_topic(w, role_of(composed)->state_topic, composed,
+    write_topic(w, composed_role_of(composed)->state_topic, composed,
                 characteristic_of(composed, binding)->id, "", "");
     bool guarded = put_guard(&text, composed, binding);
     put_words(&text, composed, binding);
     if (guarded)
         strbuf_puts(&text, "{% endif %}");
-    write_text_key(w, role_of(composed)->state_template, &text);
+    write_text_key(w, composed_role_of(composed)->state_template, &text);
 }
 
 /* a thermostat without modes always heats */
@@ -562,7 +419,7 @@ static void write_climate(struct json_writer *w, struct composed *composed)
 
 static void write_sensor(struct json_writer *w, struct composed *composed)
 {
-    const struct entity_binding *binding = binding_of(composed);
+    const struct entity_binding *binding = composed_binding_of(composed);
 
     discovery_write_sensor(composed->context, characteristic_of(composed, binding),
                            entity_field(composed->context->device, binding));
@@ -582,8 +439,8 @@ static void write_head(const struct composed *composed)
 
 static void write_role(struct json_writer *w, const struct composed *composed)
 {
-    const struct entity_role *role = role_of(composed);
-    const struct entity_binding *binding = binding_of(composed);
+    const struct entity_role *role = composed_role_of(composed);
+    const struct entity_binding *binding = composed_binding_of(composed);
 
     if (role->kind == ROLE_KIND_ACTION ||
         (!binding && !entity_binding_find(composed->entity, composed->role, true)))
@@ -600,7 +457,7 @@ static void write_role(struct json_writer *w, const struct composed *composed)
                                (size_t)255));
     }
     if (role->range != ROLE_RANGE_NONE)
-        write_range(w, composed);
+        composed_write_range(w, composed);
 }
 
 void discovery_write_composed(const struct discovery_context *context,
