@@ -16,8 +16,9 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# Paho is opened while it runs (src/mqtt/paho.c), so that no program for library dependencies finds it.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
-  "bluez, default-dbus-system-bus | dbus-system-bus, systemd | systemd-standalone-sysusers | systemd-sysusers")
+  "libpaho-mqtt1.3 | libpaho-mqtt1.3t64, bluez, default-dbus-system-bus | dbus-system-bus, systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "mosquitto, mosquitto-clients")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "bridge between Bluetooth LE peripherals and MQTT")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
