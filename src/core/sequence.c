@@ -285,20 +285,23 @@ void step_operation(struct peer *peer, uint32_t number, const char *code, uint8_
     drive(peer);
 }
 
-/* A row of writes is read back once, in the end. What only steps write are the peer's orders, no
- * values. */
+/* A row of writes is read back once, in the end; one whose sequence was cut short on the way, at
+ * once. What only steps write are the peer's orders, no values. */
 void step_wrote(struct peer *peer, const struct gatt_op *op, size_t length)
 {
     struct sequence *sequence = peer->sequence;
+    bool goes_on = sequence && sequence->number == op->step;
 
-    if (!sequence || sequence->number != op->step || !peer->entries[op->entry].settings->writable ||
-        (sequence->purpose != SEQUENCE_PURPOSE_COMMAND &&
+    if (!peer->entries[op->entry].settings->writable ||
+        (goes_on && sequence->purpose != SEQUENCE_PURPOSE_COMMAND &&
          sequence->purpose != SEQUENCE_PURPOSE_ON_CONNECT))
         return;
-    if (ops_can_read_back(peer, op))
+    if (!ops_can_read_back(peer, op))
+        ops_publish_assumed(peer, op, length);
+    else if (goes_on)
         sequence->written |= UINT64_C(1) << op->entry;
     else
-        ops_publish_assumed(peer, op, length);
+        ops_read_back(peer, op->entry);
 }
 
 bool step_subscribed(struct peer *peer)

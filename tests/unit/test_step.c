@@ -304,6 +304,30 @@ static void write_to_what_people_may_write_is_read_back_once_in_the_end(void **s
     world_free(world);
 }
 
+static void write_that_is_on_its_way_when_its_command_is_cancelled_is_read_back_too(void **state)
+{
+    struct action subscribe;
+    struct world *world =
+        begin_online("    commands:\n"
+                     "      go: { steps: [ { write: { characteristic: dimmer, value: 1 } } ] }\n"
+                     "      stop: { cancels: [go], steps: [ { delay: 1s } ] }",
+                     &subscribe);
+
+    world_message(world, "g/d0/command/go", "", false);
+    struct action write = written(world, 1);
+    world_message(world, "g/d0/command/stop", "", false);
+    assert_result(world, "\"code\":\"cancelled\"");
+    world_answer(world, &write, BT_STATUS_OK);
+    const struct action read = *world_expect(world, ACTION_READ);
+    world_answer(world, &read, BT_STATUS_OK);
+    assert_int_equal(world_count_published(world, "g/d0/dimmer"), 1);
+    world_advance(world, 1000);
+    assert_int_equal(world_count(world, ACTION_READ), 1);
+    assert_non_null(
+        strstr(world_published(world, "g/d0/command/stop/result"), "\"status\":\"ok\""));
+    world_free(world);
+}
+
 static void failure_names_the_step(void **state)
 {
     struct action subscribe;
@@ -888,6 +912,7 @@ int main(void)
         cmocka_unit_test(wait_takes_a_value_that_overtakes_the_answer_to_the_write),
         cmocka_unit_test(what_a_command_reads_and_waits_for_is_in_its_answer),
         cmocka_unit_test(write_to_what_people_may_write_is_read_back_once_in_the_end),
+        cmocka_unit_test(write_that_is_on_its_way_when_its_command_is_cancelled_is_read_back_too),
         cmocka_unit_test(failure_names_the_step),
         cmocka_unit_test(repeat_ends_as_soon_as_until_is_met),
         cmocka_unit_test(repeat_that_does_not_reach_until_fails_after_max_rounds),
