@@ -7,6 +7,7 @@
 #include "cli/check_commands.h"
 #include "cli/check_entities.h"
 #include "config/load.h"
+#include "config/table.h"
 #include "core/sig.h"
 #include "util/strbuf.h"
 #include "util/time.h"
@@ -616,21 +617,29 @@ int cmd_check(const struct cli_options *options, int argc, char **argv)
 {
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'},
+        {"keys", no_argument, NULL, 'k'},
         {0},
     };
-    static const char usage[] = "Usage: gatt2mqtt check [-c FILE]\n"
+    static const char usage[] = "Usage: gatt2mqtt check [-c FILE] [--keys]\n"
                                 "Says what is wrong with the configuration, or what would be "
-                                "published where.\n";
+                                "published where.\n"
+                                "With --keys: which keys there are; no file is read.\n";
+    bool keys = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
         switch (c) {
         case 'h': fputs(usage, stdout); return CLI_OK;
+        case 'k': keys = true; break;
         default: fputs(usage, stderr); return CLI_USAGE;
         }
     if (optind != argc) {
         fputs(usage, stderr);
         return CLI_USAGE;
+    }
+    if (keys) {
+        config_print_keys(stdout);
+        return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
     }
     return check(options->config);
 }
