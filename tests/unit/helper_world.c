@@ -44,7 +44,7 @@ static struct characteristic_settings characteristic(const char *id, uint16_t uu
 
 static void device(struct device_settings *settings, size_t index)
 {
-    char id[16];
+    char id[24];
 
     snprintf(id, sizeof(id), "d%zu", index);
     *settings = (struct device_settings){
