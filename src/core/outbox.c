@@ -387,7 +387,7 @@ bool outbox_next(struct outbox *outbox, struct outbox_message *ret_message)
         .expiry_s = message->expiry_s,
         .correlation = message->has_correlation ? message->data + message->length : NULL,
         .correlation_length = message->correlation_length,
-        .patient = !message->status && !outbox->n_suspects,
+        .patient = !message->status && message->length && !outbox->n_suspects,
     };
     return true;
 }

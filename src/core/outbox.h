@@ -53,7 +53,8 @@ struct outbox_message {
     const void *correlation; /* MQTT 5 correlation data or NULL */
     size_t correlation_length;
     /* Nothing but room in the window depends on its outbox_done(), which may come late as long as
-     * not half of the window waits for it. */
+     * not half of the window waits for it. (On the clearing of a topic the list of topics waits.)
+     */
     bool patient;
 };
 
