@@ -207,6 +207,7 @@ static void link_lost(struct peer *peer)
     peer->blind_us = 0; /* a known peer: try at once */
     peer_enter_state(peer, PEER_STATE_ABSENT, REASON_LINK_LOST,
                      "the link was lost; trying to reach it again");
+    hold_give_up(peer); /* whoever it was held for may have been answered by that */
 }
 
 static void link_came(struct peer *peer, uint32_t adapter, uint32_t device)

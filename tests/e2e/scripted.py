@@ -58,6 +58,11 @@ class Scripted:
             try:
                 while self._answer(client, stream):
                     pass
+                # what is left unread becomes a reset, which may overtake the last word
+                client.shutdown(socket.SHUT_WR)
+                client.settimeout(5)
+                while client.recv(4096):
+                    pass
             except (OSError, IndexError):
                 pass
 

@@ -217,6 +217,27 @@ static void what_is_known_when_the_link_is_lost_is_told(void **state)
     world_free(world);
 }
 
+static void who_was_held_for_it_alone_rests_when_the_link_is_lost(void **state)
+{
+    struct world *world = begin(CONNECTION_MODE_ON_DEMAND);
+
+    world_hear(world, 0, D0);
+    ask_for(world, "connect", ",\"hold\":\"60s\"");
+    world_link(world, D0, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    world_answer(world, world_expect(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    world_advance(world, 40000);
+    world_clear(world);
+    ask(world, ",\"values\":true,\"timeout\":\"60s\"");
+    plain_tree(world);
+    world_advance(world, 25000); /* the time that it was asked for is over */
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+    world_link(world, D0, false);
+    expect(world, "\"complete\":false");
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    world_free(world);
+}
+
 static void and_when_its_time_is_over(void **state)
 {
     struct world *world = begin_online();
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(the_link_is_made_for_it_and_let_go),
         cmocka_unit_test(a_peer_that_does_not_fit_the_file_is_looked_at_all_the_same),
         cmocka_unit_test(what_is_known_when_the_link_is_lost_is_told),
+        cmocka_unit_test(who_was_held_for_it_alone_rests_when_the_link_is_lost),
         cmocka_unit_test(and_when_its_time_is_over),
         cmocka_unit_test(without_a_link_it_says_why),
         cmocka_unit_test(a_link_that_cannot_be_made_says_why),
