@@ -4,8 +4,8 @@
  * written and compared) and outcome.c (what was read). Others ask by the functions in world.h.
  *
  * One sequence of a peer runs at a time. Everything that happens to it (an answer, a value, a
- * deadline) only changes its position; sequence_drive() then does what comes next. So no step can
- * end a sequence under the feet of the code that is running it.
+ * deadline) only changes its position; drive() in sequence.c then does what comes next. So no step
+ * can end a sequence under the feet of the code that is running it.
  */
 #pragma once
 

@@ -267,7 +267,6 @@ struct gatt_op {
     uint32_t id;             /* of the action, once it runs */
     struct command *command; /* owned; NULL: nobody asked */
     uint32_t step;           /* the sequence that waits for it; 0: none */
-    bool publish_assumed;    /* a write that nothing reads back */
     enum tri wanted;         /* with response? AUTO: as the file says */
     bool response;           /* decided when it runs */
     struct bt_uuid uuid;     /* where entry is NO_ENTRY: what a request named */
