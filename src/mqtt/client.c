@@ -6,7 +6,6 @@
 
 #include "core/topic.h"
 #include "mqtt/connection.h"
-#include "mqtt/nodelay.h"
 #include "mqtt/packet.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -214,8 +213,7 @@ static void go_up(struct mqtt_client *client, const struct connection_up *up)
     client->limits = *up;
     client->up_since_us = now_us(client);
     client->n_failures = client->n_short_lived; /* what failed before it came is over */
-    if (nodelay_set(client->settings->port) == 0)
-        log_debug("mqtt", "the socket to the broker was not found: no TCP_NODELAY");
+    connection_tune(client->connection, client->settings);
     if (!up->retain_available)
         log_warning("mqtt", "the broker keeps no retained messages: states will be missing");
     client->emit(client->userdata, &(struct event){.type = EVENT_BROKER_UP,

@@ -6,9 +6,15 @@
 #include "mqtt/connection.h"
 
 #include "mqtt/options.h"
+#include "mqtt/packet.h"
+#include "mqtt/properties.h"
+#include "mqtt/socket.h"
+#include "util/log.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ANSWERS_PER_CHUNK 32
 
@@ -35,6 +41,9 @@ struct connection {
 
     struct answer_chunk *chunks;    /* owned */
     struct connection_answer *free; /* the loop's */
+
+    int socket;          /* owned: a descriptor for what goes beside Paho; or -1 */
+    atomic_uint n_asked; /* requests that Paho has not answered: they may not be written yet */
 };
 
 /* ---- from Paho's threads ---- */
@@ -77,17 +86,6 @@ static void on_connect(void *context, MQTTAsync_successData *data)
     settle_up(connection);
 }
 
-static bool numeric_property(const struct connection *connection, const MQTTProperties *properties,
-                             enum MQTTPropertyCodes code, uint32_t *value)
-{
-    MQTTProperties *unconst = (MQTTProperties *)properties; /* Paho's getters only read */
-
-    if (!connection->paho.MQTTProperties_hasProperty(unconst, code))
-        return false;
-    *value = (uint32_t)connection->paho.MQTTProperties_getNumericValue(unconst, code);
-    return true;
-}
-
 static void on_connect5(void *context, MQTTAsync_successData5 *data)
 {
     struct connection *connection = context;
@@ -95,16 +93,18 @@ static void on_connect5(void *context, MQTTAsync_successData5 *data)
     uint32_t value;
 
     up->session_present = data->alt.connect.sessionPresent != 0;
-    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM,
-                         &value) &&
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM,
+                          &value) &&
         value > 0)
         up->window = MIN_OF(up->window, value);
-    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE,
-                         &value))
+    if (properties_number(&connection->paho, &data->properties,
+                          MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, &value))
         up->max_packet = value;
-    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE, &value))
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE,
+                          &value))
         up->retain_available = value != 0;
-    if (numeric_property(connection, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_QOS, &value))
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_QOS,
+                          &value))
         up->max_qos = (uint8_t)MIN_OF(value, 2U);
     settle_up(connection);
 }
@@ -135,30 +135,13 @@ static void on_connect_failure(void *context, MQTTAsync_failureData *data)
     settle_failed(context, data->code, data->message);
 }
 
-/* where the broker says to go instead (MQTT 5, 3.2.2.3.16), fit to be shown */
-static void note_server_reference(const struct connection *connection, struct connection_end *end,
-                                  const MQTTProperties *properties)
-{
-    MQTTProperties *unconst = (MQTTProperties *)properties; /* Paho's getters only read */
-    MQTTProperty *property = properties ? connection->paho.MQTTProperties_getProperty(
-                                              unconst, MQTTPROPERTY_CODE_SERVER_REFERENCE)
-                                        : NULL;
-    size_t n = 0;
-
-    if (!property || property->value.data.len < 0)
-        return;
-    while (n < (size_t)property->value.data.len && n < sizeof end->server_reference - 1) {
-        char c = property->value.data.data[n];
-        end->server_reference[n++] = c > 0x20 && c < 0x7f ? c : '?';
-    }
-    end->server_reference[n] = '\0';
-}
-
 static void on_connect_failure5(void *context, MQTTAsync_failureData5 *data)
 {
     struct connection *connection = context;
 
-    note_server_reference(connection, &connection->failed, &data->properties);
+    properties_server_reference(&connection->paho, &data->properties,
+                                connection->failed.server_reference,
+                                sizeof connection->failed.server_reference);
     settle_failed(context, data->code, data->message);
 }
 
@@ -175,7 +158,10 @@ static void on_disconnected(void *context, MQTTProperties *properties, enum MQTT
     struct connection *connection = context;
 
     connection->disconnected.code = (int)code;
-    note_server_reference(connection, &connection->disconnected, properties);
+    if (properties)
+        properties_server_reference(&connection->paho, properties,
+                                    connection->disconnected.server_reference,
+                                    sizeof connection->disconnected.server_reference);
     put(connection, &connection->disconnected.note);
 }
 
@@ -200,14 +186,21 @@ static void answer_put(struct connection_answer *answer, bool ok, int code)
     put(answer->connection, &answer->note);
 }
 
+/* The request is written, or never will be. */
+static void answer_from_paho(struct connection_answer *answer, bool ok, int code)
+{
+    atomic_fetch_sub(&answer->connection->n_asked, 1);
+    answer_put(answer, ok, code);
+}
+
 static void on_answer(void *context, MQTTAsync_successData *data)
 {
-    answer_put(context, true, 0);
+    answer_from_paho(context, true, 0);
 }
 
 static void on_answer5(void *context, MQTTAsync_successData5 *data)
 {
-    answer_put(context, true, 0);
+    answer_from_paho(context, true, 0);
 }
 
 /* Negative codes are Paho's: the connection broke. Of a SUBACK it is 0x80. */
@@ -215,9 +208,9 @@ static void on_refusal(void *context, MQTTAsync_failureData *data)
 {
     struct connection_answer *answer = context;
 
-    answer->none = data->code < 0;
+    answer->none |= data->code < 0;
     answer->note.item.patience = 0;
-    answer_put(answer, false, data->code);
+    answer_from_paho(answer, false, data->code);
 }
 
 static void on_refusal5(void *context, MQTTAsync_failureData5 *data)
@@ -225,37 +218,8 @@ static void on_refusal5(void *context, MQTTAsync_failureData5 *data)
     struct connection_answer *answer = context;
 
     answer->note.item.patience = 0;
-    answer->none = (int)data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR || data->code < 0;
-    answer_put(answer, false, (int)data->reasonCode);
-}
-
-/* a copy with a NUL, or NULL when it has one inside or there is no memory */
-static char *copy_text(const MQTTLenString *text)
-{
-    if (text->len <= 0 || memchr(text->data, '\0', (size_t)text->len))
-        return NULL;
-    return strndup(text->data, (size_t)text->len);
-}
-
-static char *add_properties(const struct connection *connection, struct inbox_message *message,
-                            MQTTProperties *properties)
-{
-    char *response_topic = NULL;
-    MQTTProperty *property =
-        connection->paho.MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_RESPONSE_TOPIC);
-
-    if (property)
-        response_topic = copy_text(&property->value.data);
-    message->response_topic = response_topic;
-    property =
-        connection->paho.MQTTProperties_getProperty(properties, MQTTPROPERTY_CODE_CORRELATION_DATA);
-    if (property && property->value.data.len >= 0) {
-        message->correlation = property->value.data.data ? property->value.data.data : "";
-        message->correlation_length = (size_t)property->value.data.len;
-    }
-    message->has_expiry = numeric_property(
-        connection, properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, &message->expiry_s);
-    return response_topic;
+    answer->none |= (int)data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR || data->code < 0;
+    answer_from_paho(answer, false, (int)data->reasonCode);
 }
 
 static int on_message(void *context, char *topic, int topic_length, MQTTAsync_message *paho)
@@ -273,7 +237,7 @@ static int on_message(void *context, char *topic, int topic_length, MQTTAsync_me
     char *response_topic = NULL;
 
     if (connection->v5)
-        response_topic = add_properties(connection, &message, &paho->properties);
+        response_topic = properties_of_message(&connection->paho, &paho->properties, &message);
     pthread_mutex_lock(&connection->mutex);
     if (connection->abandoned)
         ;
@@ -317,6 +281,7 @@ static struct connection *connection_alloc(const struct connection_options *opti
     connection->up.max_qos = 2;
     connection->lost.end = MQTT_END_LOST;
     connection->disconnected.end = MQTT_END_DISCONNECTED;
+    connection->socket = -1;
     return connection;
 }
 
@@ -389,6 +354,8 @@ struct connection *connection_free(struct connection *connection)
     if (connection->handle)
         connection->paho.MQTTAsync_destroy(&connection->handle);
     inbox_purge(connection->inbox, connection->epoch);
+    if (connection->socket >= 0)
+        close(connection->socket);
     while (connection->chunks) {
         struct answer_chunk *chunk = connection->chunks;
         connection->chunks = chunk->next;
@@ -399,6 +366,14 @@ struct connection *connection_free(struct connection *connection)
     pthread_mutex_destroy(&connection->mutex);
     free(connection);
     return NULL;
+}
+
+void connection_tune(struct connection *connection, const struct mqtt_settings *settings)
+{
+    bool plain = settings->transport == MQTT_TRANSPORT_TCP;
+
+    if (socket_tune(settings->port, plain ? &connection->socket : NULL) == 0)
+        log_debug("mqtt", "the socket to the broker was not found: no TCP_NODELAY");
 }
 
 static struct connection_answer *answer_new(struct connection *connection)
@@ -437,8 +412,6 @@ static MQTTAsync_responseOptions response_options(struct connection *connection,
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
 
     response.context = answer;
-    if (!answer)
-        return response;
     if (connection->v5) {
         response.onSuccess5 = on_answer5;
         response.onFailure5 = on_refusal5;
@@ -446,6 +419,7 @@ static MQTTAsync_responseOptions response_options(struct connection *connection,
         response.onSuccess = on_answer;
         response.onFailure = on_refusal;
     }
+    atomic_fetch_add(&connection->n_asked, 1);
     return response;
 }
 
@@ -454,26 +428,40 @@ static int request_result(int rc, struct connection_answer *answer, int *ret_cod
 {
     if (rc == MQTTASYNC_SUCCESS)
         return 0;
-    if (answer)
-        connection_answer_free(answer);
+    atomic_fetch_sub(&answer->connection->n_asked, 1);
+    connection_answer_free(answer);
     if (rc == MQTTASYNC_DISCONNECTED) /* its end is in the inbox already or will be at once */
         return 0;
     *ret_code = rc;
     return CONNECTION_E_LIBRARY;
 }
 
+/* True: it is on its way. Else it goes Paho's way, which also finds out about a broken connection.
+ */
+static bool publish_beside(struct connection *connection, const struct action *action)
+{
+    uint8_t packet[SOCKET_SEND_MAX];
+
+    if (connection->socket < 0 || atomic_load(&connection->n_asked) > 0)
+        return false;
+    size_t length = mqtt_publish_write(action, connection->v5, packet, sizeof packet);
+    return length > 0 && socket_send(connection->socket, packet, length) == 0;
+}
+
 int connection_publish(struct connection *connection, const struct action *action,
                        unsigned patience, int *ret_code)
 {
-    struct connection_answer *answer = NULL;
+    struct connection_answer *answer = answer_new(connection);
     const void *payload = action->publish.length > 0 ? action->publish.payload : "";
 
-    if (action->publish.token != 0) {
-        answer = answer_new(connection);
-        if (!answer)
-            return -ENOMEM;
-        answer->token = action->publish.token;
-        answer->note.item.patience = patience;
+    if (!answer)
+        return -ENOMEM;
+    answer->token = action->publish.token;
+    answer->none = action->publish.token == 0;
+    answer->note.item.patience = patience;
+    if (publish_beside(connection, action)) {
+        answer_put(answer, true, 0);
+        return 0;
     }
     MQTTAsync_responseOptions response = response_options(connection, answer);
     if (connection->v5)
@@ -506,9 +494,15 @@ int connection_subscribe(struct connection *connection, const char *filter, uint
 
 void connection_unsubscribe(struct connection *connection, const char *filter)
 {
-    MQTTAsync_responseOptions response = response_options(connection, NULL);
+    struct connection_answer *answer = answer_new(connection);
+    int code;
 
-    (void)connection->paho.MQTTAsync_unsubscribe(connection->handle, filter, &response);
+    if (!answer)
+        return;
+    answer->none = true;
+    MQTTAsync_responseOptions response = response_options(connection, answer);
+    int rc = connection->paho.MQTTAsync_unsubscribe(connection->handle, filter, &response);
+    (void)request_result(rc, answer, &code);
 }
 
 int connection_refuse(struct connection *connection, uint64_t token, const char *filter, int code)

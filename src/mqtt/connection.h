@@ -7,6 +7,11 @@
  * was left in its queue when the connection broke, behind the back of the core's outbox. A first
  * handle that never connects (the keeper) stays for the life of the process, because Paho stops its
  * threads with the last handle, and waits a second or more for them.
+ *
+ * At QoS 0 Paho's way (a queue, a wake-up of its thread, a dozen allocations) costs more than all
+ * the rest of a value's journey. So where the connection is plain TCP such packets go straight into
+ * its socket, as long as nothing is with Paho that was asked for before: the order stays, and no
+ * packet of one can come into the middle of the other's (socket.h).
  */
 #pragma once
 
@@ -71,7 +76,7 @@ struct connection_answer {
     struct connection_note note; /* first */
     struct connection *connection;
     struct connection_answer *next_free;
-    bool none; /* the connection broke: nobody can say */
+    bool none; /* nobody can say, for the connection broke; or nobody wants to know */
     bool ok;
     int code;
     uint64_t token;
@@ -92,6 +97,8 @@ int connection_new(const struct connection_options *options, struct connection *
  * Then handle and connection stay in memory, held by Paho's list of handles (some KiB). */
 struct connection *connection_free(struct connection *connection);
 
+/* After UP, once: tells the socket not to wait, and finds it for what goes beside Paho. */
+void connection_tune(struct connection *connection, const struct mqtt_settings *settings);
 /* After UP. 0: sent or dropped with the connection; the answer, if wanted, comes as an item. Topic
  * and filter must be valid. `patience` is that of a good answer (inbox.h); a refusal has none.
  * -ENOMEM; or a positive CONNECTION_E_LIBRARY. */

@@ -163,6 +163,7 @@ static void settle(struct path *path)
         fake_process(&path->fake);
         (void)fake_advertise(&path->fake);
         check(sd_event_run(path->loop, 1000), "loop");
+        path_paho_read();
         if (path_paho_answer() || path->fake.n_notifying < path->fake.n_devices)
             quiet = time_now().mono_us;
         if (time_now().mono_us - begin > PATIENCE_US) {
@@ -183,6 +184,7 @@ static void notify(struct path *path, unsigned count)
         (void)path_paho_answer();
         run(path);
         CALLGRIND_TOGGLE_COLLECT;
+        path_paho_read();
     }
 }
 
@@ -195,6 +197,7 @@ int main(int argc, char **argv)
     unsigned devices = (unsigned)strtoul(argv[2], NULL, 10);
     unsigned count = (unsigned)strtoul(argv[3], NULL, 10);
     struct settings *settings = load(argv[1]);
+    settings->mqtt.port = path_paho_listen();
     check(sd_event_new(&path.loop), "loop");
     connect_buses(&path);
     fake_init(&path.fake, path.server, devices, 20);
@@ -204,9 +207,10 @@ int main(int argc, char **argv)
     CALLGRIND_START_INSTRUMENTATION;
     notify(&path, WARM);
     CALLGRIND_ZERO_STATS;
-    unsigned before = path_paho_count();
+    unsigned before = path_paho_count(), read_before = path_paho_n_read();
     notify(&path, count);
     unsigned published = path_paho_count() - before;
+    printf("%u beside Paho\n", path_paho_n_read() - read_before);
     CALLGRIND_DUMP_STATS;
     CALLGRIND_STOP_INSTRUMENTATION;
     if (published != count) {
