@@ -100,7 +100,7 @@ static int decode_dynamic(const struct schema *schema, const uint8_t *data, size
     walk.schema = schema;
     walk.data = data;
     walk.length = length;
-    walk.start = walk.next = walk.used = 0;
+    walk.start = walk.next = walk.used = walk.field = 0;
     walk.present = 0;
     for (size_t i = 0; i < schema->n_fields && r == 0; i++) {
         walk.field = i;

@@ -18,8 +18,8 @@ struct seen {
 
 struct dedup {
     uint32_t numbers;
-    struct seen seen[DEDUP_MAX];
-    size_t n, bytes;
+    struct seen *seen; /* owned; grows up to DEDUP_MAX */
+    size_t n, size, bytes;
 };
 
 int dedup_new(struct dedup **ret_dedup)
@@ -43,6 +43,8 @@ struct dedup *dedup_free(struct dedup *dedup)
 {
     for (size_t i = 0; dedup && i < dedup->n; i++)
         seen_done(&dedup->seen[i]);
+    if (dedup)
+        free(dedup->seen);
     free(dedup);
     return NULL;
 }
@@ -111,11 +113,29 @@ struct dedup_seen dedup_look(struct dedup *dedup, uint64_t now_us, const struct 
     return (struct dedup_seen){.state = DEDUP_STATE_NEW};
 }
 
-int dedup_begin(struct dedup *dedup, const struct dedup_key *key, struct command *command,
-                uint32_t *ret_number)
+/* Room for one more: most gateways are asked little, or nothing at all. */
+static int make_room(struct dedup *dedup)
 {
     if (dedup->n == DEDUP_MAX && !forget_oldest(dedup, 0))
         return DEDUP_E_FULL;
+    if (dedup->n < dedup->size)
+        return 0;
+    size_t size = MIN_OF(MAX_OF(dedup->size * 2, (size_t)8), (size_t)DEDUP_MAX);
+    struct seen *seen = reallocarray(dedup->seen, size, sizeof(*seen));
+    if (!seen)
+        return -ENOMEM;
+    dedup->seen = seen;
+    dedup->size = size;
+    return 0;
+}
+
+int dedup_begin(struct dedup *dedup, const struct dedup_key *key, struct command *command,
+                uint32_t *ret_number)
+{
+    int r = make_room(dedup);
+
+    if (r != 0)
+        return r;
     struct seen seen = {.operation = strdup(key->operation),
                         .id = strdup(key->id),
                         .content = hash(key->content, key->length),

@@ -52,16 +52,16 @@ struct field_enum {
  * Fields whose conditions exclude each other may share a name: one value, written in several ways.
  */
 struct field_when {
-    char *field;  /* owned; NULL: always there */
-    bool has_bit; /* this bit of it is set, or with `equals` 0 is not */
-    uint8_t bit;
-    bool has_equals;
-    int64_t equals;
-    char *equals_name; /* owned; instead of `equals`: a name of its enum */
-    bool has_mask;     /* instead of all of those: mask and value are given */
+    char *field; /* owned; NULL: always there */
     /* what schema_new_take() works out: the field's raw value & mask == value */
     size_t index;
     uint64_t mask, value;
+    bool has_bit; /* this bit of it is set, or with `equals` 0 is not */
+    uint8_t bit;
+    bool has_equals;
+    bool has_mask; /* instead of all of those: mask and value are given */
+    int64_t equals;
+    char *equals_name; /* owned; instead of `equals`: a name of its enum */
 };
 
 enum field_repeat {
@@ -82,58 +82,58 @@ enum field_compute {
 };
 
 /* One field as the file says it. */
+/* What decoding reads stands in front, so that it shares lines of the cache. "(worked out)": by
+ * schema_new_take(), for the codec. */
 struct field_spec {
     char *name; /* owned */
     enum field_type type;
     uint8_t size; /* bytes of UINT and INT; 0 for others */
     bool big_endian;
-    size_t offset;                /* in bytes, or FIELD_OFFSET_NEXT or _SAME */
-    size_t length;                /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
     bool has_bits;                /* of UINT, INT, BOOL */
     uint8_t bit_first, bit_count; /* within the raw integer, from the least significant */
-    struct decimal scale, add;    /* 1 and 0 when not given */
     bool has_invalid;
-    int64_t invalid; /* this raw value means "unknown": JSON null */
-    bool has_valid;  /* of UINT, INT, BOOL: so do all raw values beyond these, and they are never */
-    int64_t valid_low, valid_high; /* written; as the codec sees them (an int16 may be negative) */
-    bool has_default, has_const;
-    struct decimal default_value, const_value; /* for writing; raw where there is an enum */
-    uint8_t *own_data;                         /* owned: const or default of STRING and BYTES */
-    size_t own_length;
+    bool has_valid; /* of UINT, INT, BOOL: so do all raw values beyond these, and they are never */
+    bool publish;
+    bool open_enum; /* a raw value without a name is unknown, not an error */
+    bool rounded;   /* when decoding, to so many decimals: */
+    uint8_t round_to;
+    bool scaled;              /* (worked out) scale is not 1 or add is not 0 */
+    uint8_t decimals;         /* (worked out) of scaled integers: the value has so many */
+    size_t offset;            /* in bytes, or FIELD_OFFSET_NEXT or _SAME */
+    size_t length;            /* STRING, BYTES: in bytes, or FIELD_LENGTH_REST */
+    int64_t factor, summand;  /* (worked out) of scaled integers: value = raw * factor + summand */
+    size_t slot;              /* (worked out) of its value: its own index, or its name's first */
+    uint64_t selects;         /* (worked out) the bits of its raw value that conditions ask for */
     struct field_enum *enums; /* owned */
     size_t n_enums;
-    bool open_enum; /* a raw value without a name is unknown, not an error */
-    bool has_min, has_max, has_step;
-    struct decimal min, max, step; /* checked when writing; shown to consumers */
-    bool publish;
-    bool has_deadband;
-    struct decimal deadband; /* a smaller change is none */
-    struct field_when when;
+    int64_t invalid;               /* this raw value means "unknown": JSON null */
+    int64_t valid_low, valid_high; /* written; as the codec sees them (an int16 may be negative) */
     /* A spec of any other type that repeats becomes an ARRAY of bare values when compiled; as ARRAY
      * it is one of objects, and comes with its `element`. */
     enum field_repeat repeat;
+    enum field_compute compute;
+    struct field_when when;
+    size_t counts; /* (worked out) the array that it has the number of elements of, or FIELD_NONE */
     size_t repeat_times;
+    size_t repeat_index;    /* (worked out) the field that has the number of elements */
     char *repeat_field;     /* owned */
     struct schema *element; /* owned */
-    enum field_compute compute;
+    bool scalar_elements;   /* (worked out) of an ARRAY */
+    bool has_default, has_const;
+    bool has_min, has_max, has_step;
+    bool has_deadband;
     enum checksum_type checksum;
-    size_t checksum_from, checksum_to; /* its bytes; to SIZE_MAX: those before the field */
-    bool rounded;                      /* to so many decimals, when decoding */
-    uint8_t round_to;
+    size_t checksum_from, checksum_to;         /* its bytes; to SIZE_MAX: those before the field */
+    struct decimal scale, add;                 /* 1 and 0 when not given */
+    struct decimal default_value, const_value; /* for writing; raw where there is an enum */
+    uint8_t *own_data;                         /* owned: const or default of STRING and BYTES */
+    size_t own_length;
+    struct decimal min, max, step; /* checked when writing; shown to consumers */
+    struct decimal deadband;       /* a smaller change is none */
     /* what consumers are told; all owned, NULL when not given */
     char *unit, *device_class, *state_class, *entity_category, *icon;
     char *home_assistant; /* JSON, merged into its discovery */
-    /* what schema_new_take() works out, for the codec */
-    bool scaled;             /* scale is not 1 or add is not 0 */
-    int64_t factor, summand; /* of scaled integers: value = raw * factor + summand, */
-    uint8_t decimals;        /* with so many decimals */
-    size_t slot;             /* where its value is: its own index, or the first of its name's */
-    uint64_t selects;        /* the bits of its raw value that conditions ask for */
-    size_t repeat_index;     /* the field that has the number of elements */
-    size_t counts;           /* the array that it has the number of elements of, or FIELD_NONE */
-    bool scalar_elements;    /* of an ARRAY */
 };
-
 struct schema {
     struct field_spec *fields; /* owned; offsets resolved unless `dynamic` */
     size_t n_fields;

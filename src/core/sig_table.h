@@ -8,27 +8,29 @@
 
 enum sig_offset { SIG_NEXT, SIG_SAME };
 
+/* The loader shifts the pointers in these tables, so all of them are memory of each process: small
+ * members stand together. */
 struct sig_field {
     const char *name;
-    enum field_type type;
-    uint8_t size;     /* bytes of integers */
-    uint8_t length;   /* STRING, BYTES: in bytes; 0: the rest */
-    bool hidden;      /* not published: flags, lengths */
-    const char *when; /* there only if that field & mask == value */
-    uint32_t mask, value;
-    bool at_zero; /* offset 0: within the flags */
-    enum sig_offset place;
+    uint8_t type;                 /* enum field_type */
+    uint8_t size;                 /* bytes of integers */
+    uint8_t length;               /* STRING, BYTES: in bytes; 0: the rest */
+    bool hidden;                  /* not published: flags, lengths */
+    bool at_zero;                 /* offset 0: within the flags */
+    uint8_t place;                /* enum sig_offset */
     uint8_t bit_first, bit_count; /* count 0: all */
-    struct decimal scale, add;    /* mantissa 0 of scale: 1 */
     bool has_unknown;
-    int64_t unknown; /* "value is not known" */
-    bool has_valid;  /* other raw values are prohibited, reserved or "not valid" */
-    int64_t valid_low, valid_high;
-    bool rounded; /* what is converted has no more digits than these */
+    bool has_valid; /* other raw values are prohibited, reserved or "not valid" */
+    bool rounded;   /* what is converted has no more digits than these */
     uint8_t round_to;
-    bool rest;                /* repeats to the end */
-    const char *const *names; /* of raw values from 0; NULL: reserved */
+    bool rest; /* repeats to the end */
     uint8_t n_names;
+    const char *const *names; /* of raw values from 0; NULL: reserved */
+    const char *when;         /* there only if that field & mask == value */
+    uint32_t mask, value;
+    struct decimal scale, add; /* mantissa 0 of scale: 1 */
+    int64_t unknown;           /* "value is not known" */
+    int64_t valid_low, valid_high;
     const char *unit, *device_class, *state_class;
 };
 

@@ -354,6 +354,7 @@ static void devices(struct gateway *gateway)
     own_topics(gateway, &w);
     json_write_object_end(&w);
     put_buffer(gateway, gateway->topic_devices, true);
+    strbuf_done(&gateway->payload); /* it grows with the devices; all else is short */
 }
 
 void status_bridge(struct gateway *gateway)

@@ -7,6 +7,7 @@
 
 #include "util/cleanup.h"
 #include "yaml/syntax.h"
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -562,6 +563,9 @@ struct yaml_doc *yaml_doc_free(struct yaml_doc *doc)
         item_free(item);
     }
     free(doc);
+    /* The nodes were many times what stays of a file: a gateway runs for months with what malloc
+     * would keep for the next ones. */
+    malloc_trim(0);
     return NULL;
 }
 
