@@ -371,9 +371,12 @@ struct connection *connection_free(struct connection *connection)
 void connection_tune(struct connection *connection, const struct mqtt_settings *settings)
 {
     bool plain = settings->transport == MQTT_TRANSPORT_TCP;
+    unsigned n = socket_tune(settings->port, plain ? &connection->socket : NULL);
 
-    if (socket_tune(settings->port, plain ? &connection->socket : NULL) == 0)
+    if (n == 0)
         log_debug("mqtt", "the socket to the broker was not found: no TCP_NODELAY");
+    if (plain && connection->socket < 0)
+        log_debug("mqtt", "QoS 0 goes by Paho's thread: %u sockets to the broker", n);
 }
 
 static struct connection_answer *answer_new(struct connection *connection)

@@ -11,7 +11,10 @@
  * At QoS 0 Paho's way (a queue, a wake-up of its thread, a dozen allocations) costs more than all
  * the rest of a value's journey. So where the connection is plain TCP such packets go straight into
  * its socket, as long as nothing is with Paho that was asked for before: the order stays, and no
- * packet of one can come into the middle of the other's (socket.h).
+ * packet of one comes into the middle of the other's (socket.h). What Paho writes unasked, PINGREQ
+ * and PUBACK, has room behind ours; only where its own packets have just filled the socket to the
+ * last byte, and the kernel then takes a half of those four bytes, would ours be in between: the
+ * broker would close the connection, and another is made.
  */
 #pragma once
 

@@ -15,8 +15,9 @@
 /* What the kernel accounts for beside the bytes of a packet, at most (struct sk_buff and the head
  * of its data; Linux 6.1 to 6.18). */
 #define PACKET_OVERHEAD 2048
-/* tcp(7): poll() says writable while at least a third of the buffer is free. */
-#define SEND_BUFFER_MIN (3 * (SOCKET_SEND_MAX + PACKET_OVERHEAD))
+/* tcp(7): poll() says writable while at least a third of the buffer is free: for a packet of ours,
+ * and for a small one of the library's behind it. */
+#define SEND_BUFFER_MIN (3 * (SOCKET_SEND_MAX + 2 * PACKET_OVERHEAD))
 
 static bool is_tcp_to(int fd, uint16_t port)
 {
