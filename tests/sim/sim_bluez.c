@@ -513,12 +513,17 @@ static void remove_done(struct sim *sim, uint64_t serial, uint64_t id)
 
 /* ---- actions ---- */
 
-/* not long ago; it may have waited for the link to go down */
+/* not long ago; it may have waited for the link to go down. Of a peer that is matched by a service,
+ * for the device that it has found. */
 static bool unpair_is_asked(const struct sim *sim, int device)
 {
-    uint64_t asked_us = sim->devices[device].unpair_us;
-
-    return asked_us && sim->now.mono_us - asked_us < S_TO_US(60);
+    for (size_t i = 0; i < sim->n_devices; i++) {
+        uint64_t asked_us = sim->devices[i].unpair_us;
+        if (asked_us && sim->now.mono_us - asked_us < S_TO_US(60) &&
+            ((int)i == device || sim_check_device_of(sim, i) == device))
+            return true;
+    }
+    return false;
 }
 
 static void adapter_action(struct sim *sim, struct sim_call *call, const struct action *action)
