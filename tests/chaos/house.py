@@ -47,11 +47,15 @@ def world(run):
             "peripherals": {name: peripheral(i) for i, name in enumerate(DEVICES)}}
 
 
+def by_socket(i):
+    return i % 4 == 1
+
+
 def settings(port):
     def device(i):
         stream = {"uuid": uuid(0x10), "subscribe": True, "fields": {
             "n": {"type": "uint32"}, "run": {"type": "uint32"}}}
-        if i % 4 == 1:
+        if by_socket(i):
             stream["notify"] = "socket"
         if i % 5 == 3:
             stream["kind"] = "event"
@@ -196,11 +200,19 @@ def memory_kib(pid):
     return 0
 
 
+FROM_BLUEZ = "socket from AcquireNotify"
+
+
 def descriptors(pid):
+    """What they are, without numbers. No other socket of the gateway's is SOCK_SEQPACKET."""
+    with open(f"/proc/{pid}/net/unix") as table:  # those of its network namespace: more than its own
+        rows = [line.split() for line in table][1:]
+    packets = {f"socket:[{row[6]}]" for row in rows if row[4] == "0005"}
     found = []
     for each in os.listdir(f"/proc/{pid}/fd"):
         try:
-            found.append(os.readlink(f"/proc/{pid}/fd/{each}").split("[")[0].split(":")[0])
+            target = os.readlink(f"/proc/{pid}/fd/{each}")
         except OSError:
-            pass
+            continue
+        found.append(FROM_BLUEZ if target in packets else target.split("[")[0].split(":")[0])
     return sorted(found)
