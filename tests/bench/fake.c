@@ -2,13 +2,17 @@
 #include "fake.h"
 
 #include "clock.h"
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ADAPTER        "/org/bluez/hci0"
 #define PROPERTIES     "org.freedesktop.DBus.Properties"
 #define DEVICE         "org.bluez.Device1"
 #define CHARACTERISTIC "org.bluez.GattCharacteristic1"
 #define SERVICE_UUID   "be9c0001-8d20-4b5a-9a6e-0c0ffee00000"
+#define MTU            247
 #define ADVERTISE_NS   UINT64_C(100000000)
 
 static void check(int r, const char *what)
@@ -27,6 +31,7 @@ static void device_init(struct fake_device *device, unsigned i)
     snprintf(device->path, sizeof(device->path), ADAPTER "/dev_C8_00_00_00_%02X_%02X", high, low);
     snprintf(device->service, sizeof(device->service), "%s/service0010", device->path);
     snprintf(device->value, sizeof(device->value), "%s/char0011", device->service);
+    device->socket = -1;
 }
 
 /* ---- properties, as BlueZ has them ---- */
@@ -61,7 +66,7 @@ static int add_characteristic(sd_bus_message *m, const struct fake_device *devic
     return sd_bus_message_append(m, "{sa{sv}}", CHARACTERISTIC, 6, "UUID", "s", FAKE_VALUE_UUID,
                                  "Service", "o", device->service, "Value", "ay", 0, "Notifying",
                                  "b", device->notifying, "Flags", "as", 2, "read", "notify", "MTU",
-                                 "q", 247);
+                                 "q", MTU);
 }
 
 #define OBJECT(path, add, of)                                                 \
@@ -141,6 +146,25 @@ static void set_discovering(struct fake *fake, bool discovering)
     tell(fake, ADAPTER, "org.bluez.Adapter1", "Discovering", discovering);
 }
 
+/* Values go through a socket from then on. */
+static void answer_acquire(sd_bus_message *call, struct fake *fake, struct fake_device *device)
+{
+    int fds[2];
+
+    if (device->socket >= 0) {
+        check(sd_bus_reply_method_errorf(call, "org.bluez.Error.NotPermitted", "Notify acquired"),
+              "reply");
+        return;
+    }
+    check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0 ? -errno
+                                                                                         : 0,
+          "socket");
+    check(sd_bus_reply_method_return(call, "hq", fds[1], MTU), "reply");
+    close(fds[1]);
+    device->socket = fds[0];
+    set_notifying(fake, device, true);
+}
+
 /* Changes what the call asks for; false: there is no such method. */
 static bool carry_out(struct fake *fake, const char *path, const char *member)
 {
@@ -189,6 +213,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
         answer_tree(fake, m);
     else if (strcmp(member, "Get") == 0 && answer_get(fake, m))
         return 1;
+    else if (strcmp(member, "AcquireNotify") == 0 && find(fake, path, true))
+        answer_acquire(m, fake, find(fake, path, true));
     else if (carry_out(fake, path, member))
         check(sd_bus_reply_method_return(m, NULL), "reply");
     else
@@ -215,6 +241,10 @@ void fake_notify(struct fake *fake)
         value[i] = (uint8_t)(n * 7 + i * 13);
     for (size_t i = 0; i < 4 && i < fake->size; i++)
         value[i] = (uint8_t)(n >> 8 * i);
+    if (device->socket >= 0) {
+        (void)send(device->socket, value, fake->size, MSG_NOSIGNAL); /* full: lost, as in BlueZ */
+        return;
+    }
     check(sd_bus_message_new_signal(fake->bus, &m, device->value, PROPERTIES, "PropertiesChanged"),
           "signal");
     check(sd_bus_message_append(m, "s", CHARACTERISTIC), "append");
@@ -290,5 +320,8 @@ void fake_init(struct fake *fake, sd_bus *bus, unsigned devices, size_t size)
 
 void fake_done(struct fake *fake)
 {
+    for (unsigned i = 0; i < fake->n_devices; i++)
+        if (fake->devices[i].socket >= 0)
+            close(fake->devices[i].socket);
     free(fake->devices);
 }

@@ -17,6 +17,7 @@
 struct fake_device {
     char path[64], service[80], value[96], address[18];
     bool connected, notifying;
+    int socket; /* owned: our end of AcquireNotify's; or -1 */
 };
 
 struct fake {
@@ -34,7 +35,7 @@ void fake_init(struct fake *fake, sd_bus *bus, unsigned devices, size_t size);
 void fake_done(struct fake *fake);
 /* answers the calls that have come */
 void fake_process(struct fake *fake);
-/* the next value, of one device after the other */
+/* the next value, of one device after the other; by its socket where it has one */
 void fake_notify(struct fake *fake);
 /* an advertisement of a stranger */
 void fake_advert(struct fake *fake, unsigned stranger);

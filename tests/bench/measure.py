@@ -16,7 +16,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"
-KINDS = ("ours", "pipe", "nodelay", "bleak")
+# socket: ours with `notify: socket`
+KINDS = ("ours", "socket", "pipe", "nodelay", "bleak")
 VALUE = "be9c0002-8d20-4b5a-9a6e-0c0ffee00000"
 
 _libc = ctypes.CDLL(None)
@@ -234,8 +235,8 @@ def fields_of(size):
     return fields
 
 
-def settings(port, devices, size, form, qos):
-    characteristic = {"uuid": VALUE, "subscribe": True, "qos": qos}
+def settings(port, devices, size, form, qos, notify):
+    characteristic = {"uuid": VALUE, "subscribe": True, "qos": qos, "notify": notify}
     if form == "fields":
         characteristic["fields"] = fields_of(size)
     elif form != "json":
@@ -302,7 +303,8 @@ class Session:
                     *(f"C8:00:00:00:{i >> 8:02X}:{i & 255:02X}" for i in range(devices))]
         config = os.path.join(self.place.directory, "bench.yaml")
         with open(config, "w") as out:
-            json.dump(settings(port, devices, size, form, qos), out)
+            json.dump(settings(port, devices, size, form, qos,
+                               "socket" if self.kind == "socket" else "signal"), out)
         return [os.path.join(self.place.build, "src/gatt2mqtt"), "-c", config, "run"]
 
     def received(self):

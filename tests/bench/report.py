@@ -2,7 +2,7 @@
 
 from statistics import median
 
-NAMES = {"ours": "gatt2mqtt", "pipe": "C pipe", "nodelay": "C pipe, TCP_NODELAY",
+NAMES = {"ours": "gatt2mqtt", "socket": "gatt2mqtt, notify: socket", "pipe": "C pipe", "nodelay": "C pipe, TCP_NODELAY",
          "bleak": "bleak + paho-mqtt"}
 
 
