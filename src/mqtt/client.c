@@ -466,12 +466,14 @@ static void publish(struct mqtt_client *client, const struct action *asked)
 static void subscribe(struct mqtt_client *client, const struct action *action)
 {
     const char *filter = action->topic.filter;
-    int code = MQTT_TOPIC_FILTER_INVALID, r = 1;
+    int r = 1;
 
     if (topic_is_valid_filter(filter, strlen(filter)))
-        r = connection_subscribe(client->connection, filter, action->topic.qos, &code);
+        r = connection_subscribe(client->connection, filter, action->topic.qos);
     if (r != 0)
-        refuse(client, r, 0, filter, code);
+        refuse(client, r, 0, filter, MQTT_TOPIC_FILTER_INVALID);
+    if (!action->topic.more)
+        connection_subscribe_all(client->connection);
 }
 
 void mqtt_client_execute(struct mqtt_client *client, const struct action *action)
