@@ -34,10 +34,10 @@ def mid(runs, *path):
     return median(got) if got else None
 
 
-def ratio(results, step, other, *path):
+def ratio(results, step, other, *path, ours="ours"):
     """Ours by the other's, run by run: the median of the pairs."""
     runs = results.get(step, {})
-    pairs = [a / b for a, b in zip(values(runs.get("ours"), *path), values(runs.get(other), *path))
+    pairs = [a / b for a, b in zip(values(runs.get(ours), *path), values(runs.get(other), *path))
              if b]
     return median(pairs) if pairs else None
 
@@ -113,12 +113,13 @@ class Goals:
 
 
 def goals_of_pairs(goals, results):
-    goals.line("1 CPU at 1000/s, of bleak's", ratio(results, "pairs", "bleak", "r1000",
-                                                    "cpu_per_10k"), 0.40)
-    goals.line("1 CPU at 1000/s, of the C pipe's", ratio(results, "pairs", "pipe", "r1000",
-                                                         "cpu_per_10k"), 1.10)
-    goals.line("1 CPU at 100/s, of bleak's", ratio(results, "pairs", "bleak", "r100",
-                                                   "cpu_per_10k"), 0.25)
+    for ours, how in (("ours", ""), ("socket", ", notify: socket")):
+        for flow, what, other, whose, limit in (
+                ("r1000", "1000/s", "bleak", "bleak", 0.40),
+                ("r1000", "1000/s", "pipe", "the C pipe", 1.10),
+                ("r100", "100/s", "bleak", "bleak", 0.25)):
+            goals.line(f"1 CPU at {what}{how}, of {whose}'s",
+                       ratio(results, "pairs", other, flow, "cpu_per_10k", ours=ours), limit)
     goals.line("1 CPU at 1000/s, QoS 1, of bleak's", ratio(results, "qos1", "bleak", "r1000",
                                                            "cpu_per_10k"), 0.60)
     for step, flow, what in (("pairs", "r1000", "1000/s"), ("long", "r700", "244 bytes, 700/s")):
@@ -132,10 +133,11 @@ def goals_of_pairs(goals, results):
 
 
 def goals_of_load(goals, results):
-    hold, stop = results.get("hold"), results.get("stop")
-    goals.line("3 lost of 10,000/s", hold and hold["lost"], 0, 0)
-    goals.line("3 ... how far behind at its end", hold and hold["behind_s"], 0.25, unit=" s")
-    goals.line("3 lost of 1000/s while stopped for 1 s", stop and stop["lost"], 0, 0)
+    for step, how in (("", ""), ("_socket", ", notify: socket")):
+        hold, stop = results.get(f"hold{step}"), results.get(f"stop{step}")
+        goals.line(f"3 lost of 10,000/s{how}", hold and hold["lost"], 0, 0)
+        goals.line("3 ... how far behind at its end", hold and hold["behind_s"], 0.25, unit=" s")
+        goals.line(f"3 lost of 1000/s while stopped for 1 s{how}", stop and stop["lost"], 0, 0)
     for window in (20, 1):
         drain = results.get(f"drain{window}")
         goals.line(f"3 5,000 at QoS 1, receive maximum {window}: drained in",
