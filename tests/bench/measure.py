@@ -235,7 +235,7 @@ def fields_of(size):
     return fields
 
 
-def settings(port, devices, size, form, qos, notify):
+def settings(port, devices, size, form, qos, notify="signal"):
     characteristic = {"uuid": VALUE, "subscribe": True, "qos": qos, "notify": notify}
     if form == "fields":
         characteristic["fields"] = fields_of(size)
