@@ -119,22 +119,22 @@ static const sd_bus_vtable vtable[] = {
 
 /* ---- a pairing ---- */
 
-/* nobody waits for the answer */
-static void unregister(struct bluez *bluez)
+/* `argument`: an object path, or NULL; nobody waits for the answer */
+static void tell(struct bluez *bluez, const char *path, const char *interface, const char *member,
+                 const char *argument)
 {
     sd_bus_message *m = NULL;
-    int r = bluez_message_new(bluez, AGENT_MANAGER_PATH, AGENT_MANAGER_INTERFACE, "UnregisterAgent",
-                              &m);
+    int r = bluez_message_new(bluez, path, interface, member, &m);
 
-    if (r >= 0)
-        r = sd_bus_message_append(m, "o", AGENT_PATH);
+    if (r >= 0 && argument)
+        r = sd_bus_message_append(m, "o", argument);
     if (r >= 0)
         r = sd_bus_message_set_expect_reply(m, 0);
     if (r >= 0)
         r = sd_bus_send(bluez->bus, m, NULL);
     sd_bus_message_unref(m);
     if (r < 0)
-        log_debug("bluez", "UnregisterAgent: %s", strerrordesc_np(-r));
+        log_debug("bluez", "%s: %s", member, strerrordesc_np(-r));
 }
 
 void bluez_pairing_ends(struct call *call)
@@ -145,7 +145,7 @@ void bluez_pairing_ends(struct call *call)
         return;
     bluez->pairing = NULL;
     if (bluez->state == BLUEZ_STATE_UP)
-        unregister(bluez);
+        tell(bluez, AGENT_MANAGER_PATH, AGENT_MANAGER_INTERFACE, "UnregisterAgent", AGENT_PATH);
     bluez->agent = sd_bus_slot_unref(bluez->agent);
 }
 
@@ -161,17 +161,21 @@ static void on_registered(struct call *call, sd_bus_message *reply, struct bt_re
     bluez_call_send(call, r, m, PAIR_TIMEOUT_US, bluez_call_reply_end);
 }
 
+/* The core asks for the next one when this one is over for it, whatever BlueZ waits for. */
+static void supersede(struct call *call)
+{
+    tell(call->bluez, call->device->object.path, DEVICE_INTERFACE, "CancelPairing", NULL);
+    bluez_call_end_later(call, (struct bt_result){.status = BT_STATUS_CANCELLED});
+}
+
 void bluez_pair(struct call *call, struct device *device)
 {
     struct bluez *bluez = call->bluez;
     sd_bus_message *m = NULL;
 
     call->device = device;
-    if (bluez->pairing) {
-        bluez_call_end_later(call, (struct bt_result){.status = BT_STATUS_IN_PROGRESS,
-                                                      .text = "another device is being paired"});
-        return;
-    }
+    if (bluez->pairing)
+        supersede(bluez->pairing);
     bluez->pairing = call;
     int r = bluez->bus ? sd_bus_add_object_vtable(bluez->bus, &bluez->agent, AGENT_PATH,
                                                   AGENT_INTERFACE, vtable, bluez)

@@ -20,7 +20,7 @@ enum action_type {
     ACTION_READ,
     ACTION_WRITE,
     ACTION_INSPECT,       /* of a resolved device: the whole tree with descriptors, afresh */
-    ACTION_PAIR,          /* over a link; a disconnect cancels it */
+    ACTION_PAIR,          /* over a link; a disconnect cancels it, and so does the next one */
     ACTION_REMOVE_DEVICE, /* Adapter1.RemoveDevice: forget object and GATT cache */
     ACTION_TELL_DEVICES,  /* EVENT_DEVICE for every object that is known, soon (as heard, if a
                              passive scan hears it now); no other answer */
