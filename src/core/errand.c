@@ -101,6 +101,7 @@ void errand_release_link(struct peer *peer)
     if (peer->state == PEER_STATE_DISCONNECTING)
         return;
     if (peer->misfit && resolved) {
+        contact_begin(peer);
         peer_resolve_again(peer); /* and now what does not fit has its consequences */
     } else if (peer->link_up) {
         contact_begin(peer);

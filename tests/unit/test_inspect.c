@@ -202,6 +202,51 @@ static void a_peer_that_does_not_fit_the_file_is_looked_at_all_the_same(void **s
     world_free(world);
 }
 
+static const struct action *last(const struct world *world, enum action_type type)
+{
+    const struct action *action = world_expect(world, type), *next;
+
+    while ((next = world_find(world, type, action)))
+        action = next;
+    return action;
+}
+
+/* only `level` of the file is in the peer's tree */
+static void resolve_without_the_lamp(struct world *world)
+{
+    const struct gatt_characteristic list[] = {{.service = bt_uuid_from_u16(0x180f),
+                                                .uuid = bt_uuid_from_u16(0x2a19),
+                                                .service_handle = 0x10,
+                                                .handle = LEVEL_HANDLE,
+                                                .flags = GATT_FLAG_READ | GATT_FLAG_NOTIFY}};
+    struct event event = {.type = EVENT_RESOLVE_RESULT,
+                          .op = last(world, ACTION_RESOLVE)->op,
+                          .device = D0,
+                          .resolved = {.characteristics = list, .n_characteristics = 1}};
+
+    world_event(world, &event);
+}
+
+static void who_does_not_fit_is_let_go_then_if_nobody_holds_it(void **state)
+{
+    struct world *world = begin(CONNECTION_MODE_ON_DEMAND);
+
+    peer_of(world)->cache_cleared_us = world->now.mono_us; /* that it does not fit is known */
+    world_hear(world, 0, D0);
+    ask(world, "");
+    world_link(world, D0, true);
+    resolve_without_the_lamp(world);
+    world_answer(world, last(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    plain_tree(world);
+    expect(world, "\"complete\":true");
+    resolve_without_the_lamp(world);
+    world_answer(world, last(world, ACTION_SUBSCRIBE), BT_STATUS_OK);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+    world_advance(world, 2000);
+    assert_int_equal(world_count(world, ACTION_DISCONNECT), 1);
+    world_free(world);
+}
+
 static void what_is_known_when_the_link_is_lost_is_told(void **state)
 {
     struct world *world = begin_online();
@@ -377,6 +422,7 @@ int main(void)
         cmocka_unit_test(values_are_read_one_after_the_other),
         cmocka_unit_test(the_link_is_made_for_it_and_let_go),
         cmocka_unit_test(a_peer_that_does_not_fit_the_file_is_looked_at_all_the_same),
+        cmocka_unit_test(who_does_not_fit_is_let_go_then_if_nobody_holds_it),
         cmocka_unit_test(what_is_known_when_the_link_is_lost_is_told),
         cmocka_unit_test(who_was_held_for_it_alone_rests_when_the_link_is_lost),
         cmocka_unit_test(and_when_its_time_is_over),
