@@ -487,6 +487,13 @@ enum reason adapter_trouble(const struct peer *peer, char *why, size_t size)
     return trouble(peer->gateway, peer, why, size);
 }
 
+bool adapter_is_off(const struct peer *peer, char *why, size_t size)
+{
+    enum reason reason = adapter_trouble(peer, why, size);
+
+    return reason == REASON_NO_ADAPTER || reason == REASON_ADAPTER_OFF || reason == REASON_RFKILL;
+}
+
 enum reason adapter_trouble_of_all(const struct gateway *gateway, char *why, size_t size)
 {
     return trouble(gateway, NULL, why, size);

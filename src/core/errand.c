@@ -76,7 +76,7 @@ void errand_done(struct peer *peer)
 
 bool errand_wants_link(const struct peer *peer)
 {
-    return peer->errand && peer->errand->wants_link;
+    return peer->errand && peer->errand->wants_link && !peer->errand->lost;
 }
 
 void errand_wait_for_link(struct peer *peer)
@@ -156,6 +156,8 @@ void errand_link_ended(struct peer *peer)
 {
     if (peer->errand && peer->errand->kind == ERRAND_KIND_INSPECT && inspect_is_known(peer->errand))
         inspect_cut_short(peer);
+    else if (errand_pairs(peer))
+        pair_link_ended(peer);
 }
 
 /* ---- answers ---- */
@@ -201,7 +203,7 @@ static void late(struct peer *peer)
     if (errand->kind == ERRAND_KIND_INSPECT && inspect_is_known(errand))
         inspect_cut_short(peer);
     else if (errand->kind == ERRAND_KIND_PAIR && errand->ops[0])
-        pair_late(peer);
+        peer_pair_late(peer);
     else if (errand->wants_link && !peer->link_up)
         hold_answer_no_link(peer, errand_end(peer), linking, has_failed);
     else
@@ -215,13 +217,13 @@ void errand_timer(struct peer *peer)
 
     if (!errand)
         return;
-    bool hopeless = errand->wants_link && peer->state == PEER_STATE_BACKOFF &&
+    bool hopeless = errand_wants_link(peer) && peer->state == PEER_STATE_BACKOFF &&
                     peer->failures > errand->failures && peer->retry_us >= errand->due_us;
     if (errand->due_us > peer->gateway->now.mono_us && !hopeless) {
         gateway_arm(peer->gateway, errand->due_us);
         return;
     }
-    bool wants_link = errand->wants_link;
+    bool wants_link = errand_wants_link(peer);
     late(peer);
     if (wants_link)
         errand_release_link(peer);

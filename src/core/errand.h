@@ -28,6 +28,7 @@ struct errand {
     struct inspection *inspection; /* owned; of inspect, or NULL */
     bool has_passkey;              /* pair */
     uint32_t passkey;
+    bool lost; /* ... its link, before BlueZ said what came of it: there is nothing to hold */
 };
 
 /* Ready to go on, or NULL: who asked was told why not. `usual_ms` is the time it has, unless the
@@ -58,4 +59,4 @@ void inspect_cut_short(struct peer *peer);          /* answers with what is know
 /* pair.c */
 void pair_begin(struct peer *peer); /* there is a link */
 void pair_ended(struct peer *peer, const struct event *event);
-void pair_late(struct peer *peer);
+void pair_link_ended(struct peer *peer);

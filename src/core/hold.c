@@ -450,12 +450,6 @@ void hold_inherit(struct peer *peer, const struct peer *old)
 
 /* ---- time ---- */
 
-static bool is_off(enum reason trouble)
-{
-    return trouble == REASON_NO_ADAPTER || trouble == REASON_ADAPTER_OFF ||
-           trouble == REASON_RFKILL;
-}
-
 void hold_answer_no_link(struct peer *peer, struct command *command, bool began, bool has_failed)
 {
     struct gateway *gateway = peer->gateway;
@@ -463,7 +457,7 @@ void hold_answer_no_link(struct peer *peer, struct command *command, bool began,
 
     if (command->expires_us <= gateway->now.mono_us && !began)
         command_answer_late(peer, command);
-    else if (is_off(adapter_trouble(peer, why, sizeof(why))))
+    else if (adapter_is_off(peer, why, sizeof(why)))
         command_answer_error(gateway, command, "adapter_off", 0, "%s", why);
     else if (has_failed)
         command_answer_error(gateway, command, "connect_failed", 0, "%s", peer->failed_why);

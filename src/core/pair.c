@@ -7,11 +7,15 @@
 #include "core/errand.h"
 
 #include "util/cleanup.h"
+#include "util/time.h"
 #include <stdio.h>
 #include <string.h>
 
 #define PAIR_MS     90000 /* a person may have to press something at the peer */
 #define PAIR_ALL_MS 120000
+#define PAIR_WORD_MS                                                             \
+    2000 /* BlueZ says what came of it with the end of the link, or right behind \
+          */
 
 /* by the adapter that it is linked by; without a link by any */
 static bool is_bonded(struct peer *peer)
@@ -60,6 +64,11 @@ void pair_begin(struct peer *peer)
 
 static const char *hint(const struct errand *errand, enum bt_status status)
 {
+    if (errand->lost)
+        return errand->has_passkey ? "the link was lost meanwhile: is the passkey right, and is "
+                                     "the peer ready to be paired?"
+                                   : "the link was lost meanwhile: is the peer ready to be paired, "
+                                     "and does it want no passkey?";
     if (status == BT_STATUS_TIMEOUT)
         return "the peer or BlueZ did not answer in time";
     if (status != BT_STATUS_AUTH_FAILED)
@@ -69,27 +78,53 @@ static const char *hint(const struct errand *errand, enum bt_status status)
                : "the peer refuses: is it ready to be paired, and does it want no passkey?";
 }
 
-static void fail(struct peer *peer, const struct bt_result *result)
+/* `text`: BlueZ's words, or NULL */
+static void fail(struct peer *peer, enum bt_status status, const char *text)
 {
     const struct errand *errand = peer->errand;
-    const char *text = result->text ? result->text : bt_status_name(result->status);
-    char why[256];
+    char off[sizeof(peer->why)], why[sizeof(off) + 32];
+    const char *code = status == BT_STATUS_NOT_READY ? "adapter_off" : "pair_failed";
 
-    snprintf(why, sizeof(why), "%s (%s)", hint(errand, result->status), text);
+    snprintf(why, sizeof(why), "%s%s%s%s", hint(errand, status), text ? " (" : "", text ? text : "",
+             text ? ")" : "");
+    if (errand->lost && adapter_is_off(peer, off, sizeof(off))) {
+        code = "adapter_off";
+        snprintf(why, sizeof(why), "the link was lost meanwhile: %s", off);
+    }
     actions_log(peer->gateway->actions, LOG_LEVEL_WARNING, peer->log_area, "pairing failed: %s",
                 why);
-    errand_fail(peer, result->status == BT_STATUS_NOT_READY ? "adapter_off" : "pair_failed", why);
+    if (errand->lost) /* the link that it may have by now is not for this */
+        errand_cancel(peer, code, why);
+    else
+        errand_fail(peer, code, why);
 }
 
 void pair_ended(struct peer *peer, const struct event *event)
 {
-    if (event->result.status != BT_STATUS_OK) {
-        fail(peer, &event->result);
+    const struct bt_result *result = &event->result;
+    bool lost = peer->errand->lost;
+
+    if (result->status != BT_STATUS_OK) {
+        fail(peer, result->status, result->text ? result->text : bt_status_name(result->status));
         return;
     }
     actions_log(peer->gateway->actions, LOG_LEVEL_INFO, peer->log_area, "paired by a request");
     answer_ok(peer, errand_end(peer), false);
-    errand_release_link(peer);
+    if (!lost)
+        errand_release_link(peer);
+}
+
+/* Without its link nothing comes of it any more, whenever BlueZ answers; but it may say why. */
+void pair_link_ended(struct peer *peer)
+{
+    struct gateway *gateway = peer->gateway;
+    struct errand *errand = peer->errand;
+
+    if (!errand->ops[0])
+        return; /* it waits for a link still */
+    errand->lost = true;
+    errand->due_us = MIN_OF(errand->due_us, gateway_in(gateway, PAIR_WORD_MS));
+    gateway_arm(gateway, errand->due_us);
 }
 
 /* the link's part: also where nobody waits for the answer any more */
@@ -99,24 +134,65 @@ void peer_pair_result(struct peer *peer, const struct event *event)
         peer_resolve_again(peer);
 }
 
-void pair_late(struct peer *peer)
+/* The peer is as well as it was: it is connected anew at once. */
+static void cancel(struct peer *peer)
 {
-    bool began = peer->state == PEER_STATE_PAIRING;
+    const char *why = "pairing took too long; the link goes down to end it";
 
-    command_answer_error(peer->gateway, errand_end(peer), "pair_failed", 0,
-                         "not paired in time: %s", peer->why);
-    if (began) /* which cancels it */
-        peer_disconnect(peer, REASON_AUTH_FAILED, true, true, "pairing took too long");
+    if (peer->online_us)
+        status_event(peer->gateway, "disconnected", peer, reason_name(REASON_PAIRING), why);
+    peer_disconnect(peer, REASON_PAIRING, false, false, why);
+}
+
+void peer_pair_late(struct peer *peer)
+{
+    if (errand_pairs(peer) && peer->errand->lost)
+        fail(peer, BT_STATUS_NOT_CONNECTED, NULL);
+    else if (errand_pairs(peer))
+        command_answer_error(peer->gateway, errand_end(peer), "pair_failed", 0,
+                             "not paired in time: %s", peer->why);
+    if (peer->state == PEER_STATE_PAIRING)
+        cancel(peer);
 }
 
 /* ---- the request ---- */
 
-static bool somebody_is_paired(const struct gateway *gateway)
+/* NULL: nobody. Who has lost its link is not waited for: that is answered now. */
+static const struct peer *who_is_paired(const struct gateway *gateway)
 {
-    for (size_t i = 0; i < gateway->n_peers; i++)
-        if (errand_pairs(gateway->peers[i]) || gateway->peers[i]->state == PEER_STATE_PAIRING)
-            return true;
-    return false;
+    for (size_t i = 0; i < gateway->n_peers; i++) {
+        struct peer *peer = gateway->peers[i];
+
+        if (errand_pairs(peer) && peer->errand->lost)
+            fail(peer, BT_STATUS_NOT_CONNECTED, NULL);
+        if (errand_pairs(peer) || peer->state == PEER_STATE_PAIRING)
+            return peer;
+    }
+    return NULL;
+}
+
+/* in whole seconds, and not less than it is */
+static void format_left(const struct gateway *gateway, uint64_t due_us, char *buf, size_t size)
+{
+    uint64_t left_us = due_us - MIN_OF(due_us, gateway->now.mono_us);
+
+    time_format_duration((left_us + 999999) / 1000000 * 1000, buf, size);
+}
+
+static void refuse(const struct peer *other, struct command *command)
+{
+    const struct errand *errand = other->errand;
+    uint64_t due_us = errand ? errand->due_us : TIME_NEVER;
+    bool waits = errand && !errand->ops[0] && !errand->linking;
+    char left[32];
+
+    if (other->state == PEER_STATE_PAIRING)
+        due_us = MIN_OF(due_us, other->deadline_us);
+    format_left(other->gateway, due_us, left, sizeof(left));
+    command_answer_error(other->gateway, command, "in_progress", 0,
+                         waits ? "%s is to be paired, and has %s more to be connected: %s"
+                               : "%s is being paired, which ends within %s: %s",
+                         other->settings->id, left, other->why);
 }
 
 void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command)
@@ -132,8 +208,9 @@ void pair_request(struct peer *peer, const uint32_t *passkey, struct command *co
         answer_ok(peer, command, true);
         return;
     }
-    if (somebody_is_paired(gateway)) {
-        command_answer_error(gateway, command, "in_progress", 0, "a device is being paired");
+    const struct peer *other = who_is_paired(gateway);
+    if (other) {
+        refuse(other, command);
         return;
     }
     struct errand *errand = errand_new(peer, ERRAND_KIND_PAIR, PAIR_ALL_MS, command);

@@ -571,9 +571,7 @@ static void state_deadline(struct peer *peer)
         peer_disconnect(peer, REASON_RESOLVE_FAILED, true, false,
                         "its services were not found out in time");
         break;
-    case PEER_STATE_PAIRING:
-        peer_disconnect(peer, REASON_AUTH_FAILED, true, true, "pairing took too long");
-        break;
+    case PEER_STATE_PAIRING: peer_pair_late(peer); break;
     case PEER_STATE_CONFIGURING:
         peer_disconnect(peer, REASON_SUBSCRIBE_FAILED, true, false, "subscribing took too long");
         break;

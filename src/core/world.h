@@ -689,6 +689,8 @@ bool adapter_serves(const struct peer *peer, const struct adapter *adapter);
 bool adapter_works(const struct adapter *adapter); /* can be asked to scan and to connect */
 /* why none of the adapters that the peer may use works, or REASON_OK; for people in *ret_why */
 enum reason adapter_trouble(const struct peer *peer, char *ret_why, size_t size);
+/* that there is none, or none that is on; else *ret_why means nothing */
+bool adapter_is_off(const struct peer *peer, char *ret_why, size_t size);
 /* the same of all that are used, whoever may use them */
 enum reason adapter_trouble_of_all(const struct gateway *gateway, char *ret_why, size_t size);
 /* the same where BlueZ itself is not there */
@@ -949,6 +951,8 @@ void inspect_request(struct peer *peer, bool values, struct command *command_tak
 /* pair.c: the request `pair`; `passkey` NULL: as the file says */
 void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command_take);
 void peer_pair_result(struct peer *peer, const struct event *event);
+void peer_pair_late(
+    struct peer *peer); /* the time is over of the pairing, or of who waits for it */
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {

@@ -14,6 +14,7 @@
  *   sim_world.c     virtual time, jobs, events and actions, one run
  *   sim_bluez.c     adapters, objects, scanning, power
  *   sim_link.c      Connect, Disconnect, resolving
+ *   sim_pair.c      pairing: BlueZ's part, and what must hold of it
  *   sim_gatt.c      subscriptions, notifications, reads, writes
  *   sim_broker.c    the broker, and the people who send commands
  *   sim_retain.c    what the broker keeps and gives back
@@ -289,6 +290,10 @@ struct sim_peer {
     uint64_t subscribed_us; /* since when something is subscribed; 0: nothing is */
     uint64_t value_us;      /* of the last notification */
 
+    uint64_t pair_us;      /* when it was being paired last, or was to be; 0: never */
+    uint32_t pair_op;      /* of the pairing that is asked for; 0: none */
+    uint64_t pair_lost_us; /* since when that has no link; 0: it has */
+
     /* after the last fault */
     enum sim_recovery recovery;
     uint64_t back_by_us, back_us; /* back_us 0: not yet */
@@ -439,7 +444,6 @@ void sim_connect(struct sim *sim, struct sim_call *call);
 void sim_disconnect(struct sim *sim, struct sim_call *call);
 void sim_resolve(struct sim *sim, struct sim_call *call);
 void sim_inspect(struct sim *sim, struct sim_call *call);
-void sim_pair(struct sim *sim, struct sim_call *call);
 void sim_link_up(struct sim *sim, struct sim_object *object);
 void sim_link_down(struct sim *sim, struct sim_object *object);
 void sim_link_forget(struct sim *sim, struct sim_object *object);  /* without a word */
@@ -448,6 +452,11 @@ void sim_link_fade(struct sim *sim, struct sim_object *object);    /* its peer i
 void sim_link_heal(struct sim *sim, struct sim_object *object);
 struct sim_object *sim_object_of_link(struct sim *sim, uint64_t link);
 void sim_present(struct sim *sim, int device, bool present);
+
+/* sim_pair.c */
+void sim_pair(struct sim *sim, struct sim_call *call);
+bool sim_pair_is_asked(const struct sim *sim, size_t i); /* of that peer */
+void sim_pair_check(struct sim *sim);
 
 /* sim_gatt.c */
 uint16_t sim_gatt_handle(const struct sim *sim, const struct sim_object *object, int gatt);

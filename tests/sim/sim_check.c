@@ -585,6 +585,7 @@ void sim_check_event(struct sim *sim, const struct event *event)
     check_rates(sim, event);
     for (size_t i = 0; i < sim->n_devices && !sim->failed; i++)
         check_peer(sim, i, event);
+    sim_pair_check(sim);
     check_scan(sim);
     check_outbox(sim);
 }

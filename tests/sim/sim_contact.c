@@ -169,6 +169,7 @@ static void contact_ended(struct sim *sim, size_t i)
     bool well = sim->quiet && seen->contact_limit_us <= sim->now.mono_us &&
                 seen->contact_began_us > sim->quiet_us + SIM_RECOVERY_US &&
                 sim->now.mono_us - seen->contact_began_us > SIM_CONTACT_US &&
+                seen->pair_us < seen->contact_began_us && /* which comes first */
                 sim->settings.bluetooth.connections >= sim->n_devices;
 
     if (well && !seen->contact_reached && sim_is_in_reach(sim, i))

@@ -497,36 +497,3 @@ void sim_inspect(struct sim *sim, struct sim_call *call)
     else
         sim_call_end_later(sim, call, BT_STATUS_NOT_CONNECTED, 0);
 }
-
-/* Pairing that fails often ends the link, before or after it is answered. */
-static void answer_pair(struct sim *sim, uint64_t serial, uint64_t status)
-{
-    struct sim_call *call = sim_call_find(sim, serial);
-    struct sim_object *object = call ? call->object : NULL;
-    bool drop = status != BT_STATUS_OK && object && object->connected && sim_chance(sim, 50);
-    bool before = sim_chance(sim, 50);
-
-    if (drop && before)
-        sim_link_down(sim, object);
-    if (status == BT_STATUS_OK && object && !sim->devices[object->device].fleeting) {
-        object->bonded = object->permanent = true;
-        sim_object_tell(sim, object, false);
-    }
-    call = sim_call_find(sim, serial);
-    if (call)
-        sim_call_end(sim, call, (enum bt_status)status);
-    if (drop && !before && object->connected)
-        sim_link_down(sim, object);
-}
-
-void sim_pair(struct sim *sim, struct sim_call *call)
-{
-    uint64_t delay = sim_chance(sim, 80)   ? sim_between(sim, 50000, S_TO_US(8))
-                     : sim_chance(sim, 50) ? S_TO_US(60)
-                                           : S_TO_US(90);
-    enum bt_status status = sim_chance(sim, 60) ? BT_STATUS_OK : BT_STATUS_AUTH_FAILED;
-
-    if (!call->object->connected)
-        status = BT_STATUS_FAILED;
-    sim_schedule(sim, delay, answer_pair, call->serial, status);
-}

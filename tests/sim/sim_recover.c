@@ -148,7 +148,7 @@ static bool is_linked(const struct sim *sim, size_t i)
     return d != NOBODY && sim->devices[d].linked;
 }
 
-/* Each second of the quiet time. */
+/* Each second of the quiet time. Who is paired by a request has its time after that. */
 void sim_recover_watch(struct sim *sim)
 {
     size_t any = 0, first = 0, online = 0, links = 0, missing = 0;
@@ -160,7 +160,7 @@ void sim_recover_watch(struct sim *sim)
     for (size_t i = 0; i < sim->n_devices; i++) {
         const struct peer *peer = sim->gateway->peers[i];
         bool is_online = peer->state == PEER_STATE_ONLINE;
-        if (!is_wanted(sim, i)) { /* paused, or let go, by a request */
+        if (!is_wanted(sim, i) || sim_pair_is_asked(sim, i)) { /* paused, or let go, by a request */
             sim->peers[i].unwanted = true;
         } else {
             if (sim->peers[i].unwanted && !is_online)
@@ -170,7 +170,8 @@ void sim_recover_watch(struct sim *sim)
             look_for_refusals(sim, i);
             note_back(sim, i);
         }
-        if (!is_wanted(sim, i) || (!is_online && sim->now.mono_us <= sim->peers[i].back_by_us)) {
+        if (sim->peers[i].unwanted ||
+            (!is_online && sim->now.mono_us <= sim->peers[i].back_by_us)) {
             links += peer->link_up || peer->state == PEER_STATE_CONNECTING ||
                      peer->state == PEER_STATE_DISCONNECTING || is_linked(sim, i);
             continue;

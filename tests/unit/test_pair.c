@@ -164,7 +164,99 @@ static void the_answer_also_comes_when_the_link_was_lost_before(void **state)
     assert_int_equal(count(world), 0);
     paired(world, &pair, BT_STATUS_AUTH_FAILED);
     expect(world, "\"code\":\"pair_failed\"");
+    expect(world, "the link was lost meanwhile");
+    expect(world, "(Authentication Failed)");
     assert_int_equal(world_count(world, ACTION_CONNECT), 1); /* as always */
+    world_free(world);
+}
+
+static void without_its_link_it_is_over_also_if_bluez_is_silent(void **state)
+{
+    struct world *world = begin_online();
+
+    ask(world, "");
+    const struct action pair = *world_expect(world, ACTION_PAIR);
+    world_link(world, D0, false);
+    world_advance(world, 1999);
+    assert_int_equal(count(world), 0);
+    world_advance(world, 1);
+    expect(world, "\"code\":\"pair_failed\"");
+    expect(world, "the link was lost meanwhile");
+    world_connected(world, 0); /* from its services on: it is not paired again by itself */
+    assert_int_equal(world_count(world, ACTION_PAIR), 1);
+    paired(world, &pair, BT_STATUS_AUTH_FAILED); /* too late */
+    assert_int_equal(count(world), 1);
+    world_free(world);
+}
+
+static void nobody_holds_a_link_for_a_pairing_that_has_lost_its_own(void **state)
+{
+    struct world *world = begin(CONNECTION_MODE_ON_DEMAND);
+
+    world_hear(world, 0, D0);
+    ask(world, "");
+    world_link(world, D0, true);
+    (void)world_expect(world, ACTION_PAIR);
+    world_clear(world);
+    world_link(world, D0, false);
+    world_hear(world, 0, D0);
+    world_advance(world, 60000);
+    expect(world, "the link was lost meanwhile");
+    assert_int_equal(world_count(world, ACTION_CONNECT), 0);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_IDLE);
+    world_free(world);
+}
+
+static void an_adapter_that_is_switched_off_is_why(void **state)
+{
+    struct world *world = begin_online();
+
+    ask(world, "");
+    world_link(world, D0, false);
+    world_adapter(world, ADAPTER_1, false);
+    world_advance(world, 2000);
+    expect(world, "\"code\":\"adapter_off\"");
+    expect(world, "hci0 is switched off");
+    world_free(world);
+}
+
+/* BlueZ may go on with the lost one for as long as it likes */
+static void after_a_lost_link_the_next_one_is_taken_at_once(void **state)
+{
+    struct world *world = begin_online();
+
+    ask(world, "");
+    const struct action first = *world_expect(world, ACTION_PAIR);
+    world_link(world, D0, false);
+    ask(world, ",\"passkey\":1");
+    expect(world, "the link was lost meanwhile"); /* the first */
+    world_clear(world);
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    const struct action second = *world_expect(world, ACTION_PAIR);
+    paired(world, &first, BT_STATUS_AUTH_FAILED);
+    assert_int_equal(count(world), 0);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_PAIRING);
+    paired(world, &second, BT_STATUS_OK);
+    expect(world, "\"data\":{\"paired\":true}");
+    world_free(world);
+}
+
+static void a_pairing_that_has_lost_its_link_is_in_nobodys_way(void **state)
+{
+    struct world *world = begin_online();
+
+    world_online(world, 1);
+    world_clear(world);
+    ask(world, "");
+    world_link(world, D0, false);
+    world_clear(world);
+    ask_for(world, "pair", "d1", "");
+    expect(world, "the link was lost meanwhile"); /* d0's */
+    const struct action pair = *world_expect(world, ACTION_PAIR);
+    assert_int_equal(pair.device, 101);
+    paired(world, &pair, BT_STATUS_OK);
+    assert_int_equal(count(world), 2);
     world_free(world);
 }
 
@@ -186,8 +278,10 @@ static void one_is_paired_at_a_time(void **state)
     world_hear(world, 1, 101);
     ask(world, "");
     const struct action pair = *world_expect(world, ACTION_PAIR);
+    world_advance(world, 500);
     ask_for(world, "pair", "d1", "");
     expect(world, "\"code\":\"in_progress\"");
+    expect(world, "d0 is being paired, which ends within 1m30s: connected; pairing without");
     paired(world, &pair, BT_STATUS_OK);
     assert_int_equal(count(world), 2);
     world_free(world);
@@ -209,14 +303,70 @@ static void pairing_has_a_limit_and_is_cancelled_then(void **state)
     world_free(world);
 }
 
+/* nor is any request's time longer */
 static void without_a_time_of_its_own_it_ends_too(void **state)
+{
+    static const char *const times[] = {"", ",\"timeout\":\"3m\""};
+
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        struct world *world = begin_online();
+        ask(world, times[i]);
+        world_advance(world, 89999);
+        assert_int_equal(count(world), 0);
+        world_advance(world, 1);
+        expect(world, "\"code\":\"pair_failed\"");
+        expect(world, "not paired in time");
+        assert_int_equal(world_count(world, ACTION_DISCONNECT), 1);
+        world_free(world);
+    }
+}
+
+/* that nobody pressed a button says nothing against it */
+static void what_is_not_paired_in_time_is_connected_anew_at_once(void **state)
 {
     struct world *world = begin_online();
 
-    ask(world, "");
-    world_advance(world, 130000);
-    expect(world, "\"code\":\"pair_failed\"");
-    assert_int_not_equal(peer_of(world)->state, PEER_STATE_PAIRING);
+    ask(world, ",\"timeout\":\"20s\"");
+    world_advance(world, 20000);
+    const char *text = world_published(world, "g/bridge/gw/event");
+    assert_non_null(strstr(text, "\"event\":\"disconnected\""));
+    assert_non_null(strstr(text, "\"reason\":\"pairing\""));
+    assert_int_equal(world_count(world, ACTION_CONNECT), 0);
+    world_link(world, D0, false);
+    assert_int_equal(peer_of(world)->failures, 0);
+    assert_int_equal(world_count(world, ACTION_CONNECT), 1);
+    world_connected(world, 0);
+    assert_int_equal(peer_of(world)->state, PEER_STATE_ONLINE);
+    assert_int_equal(world_count(world, ACTION_PAIR), 1);
+    world_free(world);
+}
+
+static void who_asks_again_then_is_waited_for(void **state)
+{
+    struct world *world = begin_online();
+
+    ask(world, ",\"timeout\":\"20s\"");
+    world_advance(world, 20000);
+    world_clear(world);
+    ask(world, ""); /* its link is going down still */
+    world_link(world, D0, false);
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    assert_int_equal(count(world), 0);
+    paired(world, world_expect(world, ACTION_PAIR), BT_STATUS_OK);
+    expect(world, "\"data\":{\"paired\":true}");
+    world_free(world);
+}
+
+static void who_waits_for_a_link_is_named_with_its_time(void **state)
+{
+    struct world *world = begin(CONNECTION_MODE_PERSISTENT);
+
+    ask(world, ",\"queue_timeout\":\"30s\"");
+    world_advance(world, 10000);
+    ask_for(world, "pair", "d1", "");
+    expect(world, "\"code\":\"in_progress\"");
+    expect(world, "d0 is to be paired, and has 20s more to be connected: C0:00:00:00:00:00");
     world_free(world);
 }
 
@@ -364,10 +514,18 @@ int main(void)
         cmocka_unit_test(it_pairs_before_the_services_are_found_out),
         cmocka_unit_test(a_refusal_is_said_in_words_and_the_link_goes_on),
         cmocka_unit_test(the_answer_also_comes_when_the_link_was_lost_before),
+        cmocka_unit_test(without_its_link_it_is_over_also_if_bluez_is_silent),
+        cmocka_unit_test(nobody_holds_a_link_for_a_pairing_that_has_lost_its_own),
+        cmocka_unit_test(an_adapter_that_is_switched_off_is_why),
+        cmocka_unit_test(after_a_lost_link_the_next_one_is_taken_at_once),
+        cmocka_unit_test(a_pairing_that_has_lost_its_link_is_in_nobodys_way),
         cmocka_unit_test(who_is_bonded_is_paired_already),
         cmocka_unit_test(one_is_paired_at_a_time),
         cmocka_unit_test(pairing_has_a_limit_and_is_cancelled_then),
         cmocka_unit_test(without_a_time_of_its_own_it_ends_too),
+        cmocka_unit_test(what_is_not_paired_in_time_is_connected_anew_at_once),
+        cmocka_unit_test(who_asks_again_then_is_waited_for),
+        cmocka_unit_test(who_waits_for_a_link_is_named_with_its_time),
         cmocka_unit_test(what_ends_it_answers_it),
         cmocka_unit_test(a_peer_that_is_away_is_waited_for),
         cmocka_unit_test(passkeys_have_six_digits_at_most),
