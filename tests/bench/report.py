@@ -120,8 +120,8 @@ def goals_of_pairs(goals, results):
                 ("r100", "100/s", "bleak", "bleak", 0.25)):
             goals.line(f"1 CPU at {what}{how}, of {whose}'s",
                        ratio(results, "pairs", other, flow, "cpu_per_10k", ours=ours), limit)
-    goals.line("1 CPU at 1000/s, QoS 1, of bleak's", ratio(results, "qos1", "bleak", "r1000",
-                                                           "cpu_per_10k"), 0.60)
+        goals.line(f"1 CPU at 1000/s, QoS 1{how}, of bleak's",
+                   ratio(results, "qos1", "bleak", "r1000", "cpu_per_10k", ours=ours), 0.60)
     for step, flow, what in (("pairs", "r1000", "1000/s"), ("long", "r700", "244 bytes, 700/s")):
         goals.line(f"2 p50 at {what}, of the C pipe's with TCP_NODELAY",
                    ratio(results, step, "nodelay", flow, "p50_us"), 1.15)
