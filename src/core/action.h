@@ -84,7 +84,6 @@ struct action {
         struct {
             const char *filter;
             uint8_t qos;
-            bool more; /* SUBSCRIBE: the next action is another, which one packet may carry, too */
         } topic;
         struct {
             enum log_level level;

@@ -11,24 +11,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static int ask(struct gateway *gateway, enum action_type type, const char *filter, bool more)
+static int ask(struct gateway *gateway, enum action_type type, const char *filter)
 {
     if (!filter)
         return -ENOMEM;
     struct action *action = actions_add(gateway->actions, type);
     action->topic.filter = filter;
     action->topic.qos = 1;
-    action->topic.more = more;
     return 0;
 }
 
 int router_subscribe_requests(struct gateway *gateway)
 {
     return ask(gateway, ACTION_TOPIC_SUBSCRIBE,
-               actions_printf(gateway->actions, "%s/+", gateway->topic_request), false);
+               actions_printf(gateway->actions, "%s/+", gateway->topic_request));
 }
 
-static const char *const filters[] = {"+/set", "+/set/+", "+/get", "command/+"};
+/* `+/set/#` is `+/set`, too (MQTT 5.0, 4.7.1.2) */
+static const char *const filters[] = {"+/set/#", "+/get", "command/+"};
 
 static int ask_all(struct gateway *gateway, const struct peer *peer, enum action_type type)
 {
@@ -36,8 +36,7 @@ static int ask_all(struct gateway *gateway, const struct peer *peer, enum action
         int r =
             ask(gateway, type,
                 actions_printf(gateway->actions, "%s/%s/%s", gateway->settings->gateway.base_topic,
-                               peer->settings->id, filters[i]),
-                i + 1 < ARRAY_SIZE(filters));
+                               peer->settings->id, filters[i]));
         if (r < 0)
             return r;
     }

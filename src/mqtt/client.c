@@ -466,14 +466,12 @@ static void publish(struct mqtt_client *client, const struct action *asked)
 static void subscribe(struct mqtt_client *client, const struct action *action)
 {
     const char *filter = action->topic.filter;
-    int r = 1;
+    int code = MQTT_TOPIC_FILTER_INVALID, r = 1;
 
     if (topic_is_valid_filter(filter, strlen(filter)))
-        r = connection_subscribe(client->connection, filter, action->topic.qos);
+        r = connection_subscribe(client->connection, filter, action->topic.qos, &code);
     if (r != 0)
-        refuse(client, r, 0, filter, MQTT_TOPIC_FILTER_INVALID);
-    if (!action->topic.more)
-        connection_subscribe_all(client->connection);
+        refuse(client, r, 0, filter, code);
 }
 
 void mqtt_client_execute(struct mqtt_client *client, const struct action *action)

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define ANSWERS_PER_CHUNK 32
-#define FILTERS_MAX       8 /* in a SUBSCRIBE: AWS IoT Core takes no more (its protocol limits) */
 
 struct answer_chunk {
     struct answer_chunk *next;
@@ -40,11 +39,8 @@ struct connection {
     struct connection_note closed;
     char tls_error[MQTT_TLS_ERROR_SIZE]; /* written until the attempt is settled */
 
-    struct answer_chunk *chunks;                          /* owned */
-    struct connection_answer *free;                       /* the loop's */
-    struct connection_answer *subscriptions[FILTERS_MAX]; /* not yet sent; the loop's */
-    int subscription_qos[FILTERS_MAX];
-    unsigned n_subscriptions;
+    struct answer_chunk *chunks;    /* owned */
+    struct connection_answer *free; /* the loop's */
 
     int socket;          /* owned: a descriptor for what goes beside Paho; or -1 */
     atomic_uint n_asked; /* requests that Paho has not answered: they may not be written yet */
@@ -93,26 +89,44 @@ static void on_connect(void *context, MQTTAsync_successData *data)
 static void on_connect5(void *context, MQTTAsync_successData5 *data)
 {
     struct connection *connection = context;
-    const struct paho *paho = &connection->paho;
-    const MQTTProperties *properties = &data->properties;
     struct connection_up *up = &connection->up;
+    uint32_t value;
 
     up->session_present = data->alt.connect.sessionPresent != 0;
-    uint32_t window =
-        properties_get(paho, properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, MQTT_WINDOW);
-    up->window = MIN_OF(MAX_OF(window, 1U), MQTT_WINDOW);
-    up->max_packet = properties_get(paho, properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, 0);
-    up->retain_available =
-        properties_get(paho, properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE, 1) != 0;
-    up->max_qos =
-        (uint8_t)MIN_OF(properties_get(paho, properties, MQTTPROPERTY_CODE_MAXIMUM_QOS, 2), 2U);
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM,
+                          &value) &&
+        value > 0)
+        up->window = MIN_OF(up->window, value);
+    if (properties_number(&connection->paho, &data->properties,
+                          MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, &value))
+        up->max_packet = value;
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_RETAIN_AVAILABLE,
+                          &value))
+        up->retain_available = value != 0;
+    if (properties_number(&connection->paho, &data->properties, MQTTPROPERTY_CODE_MAXIMUM_QOS,
+                          &value))
+        up->max_qos = (uint8_t)MIN_OF(value, 2U);
     settle_up(connection);
+}
+
+/* Paho 1.3 tells the stages apart by these words only. */
+static enum mqtt_end end_of(int code, const char *message)
+{
+    if (!message)
+        return MQTT_END_START;
+    if (code > 0 && strcmp(message, "CONNACK return code") == 0)
+        return MQTT_END_REFUSED;
+    if (strcmp(message, "TCP connect timeout") == 0)
+        return MQTT_END_TIMEOUT;
+    if (strcmp(message, "TCP/TLS connect failure") == 0)
+        return MQTT_END_TRANSPORT;
+    return MQTT_END_UNANSWERED;
 }
 
 static void settle_failed(struct connection *connection, int code, const char *message)
 {
     connection->failed.code = code;
-    connection->failed.end = mqtt_end_of_attempt(code, message);
+    connection->failed.end = end_of(code, message);
     (void)settle(connection, &connection->failed.note);
 }
 
@@ -189,54 +203,23 @@ static void on_answer5(void *context, MQTTAsync_successData5 *data)
     answer_from_paho(context, true, 0);
 }
 
-/* What was put may be another request's already: so may not be read any more. */
-static struct connection_answer *answer_next(struct connection_answer *answer, bool ok, int code)
-{
-    struct connection_answer *next = answer->next;
-
-    answer_put(answer, ok, code);
-    return next;
-}
-
-/* `none`: the connection broke */
-static void refuse_all(struct connection_answer *answer, bool none, int code)
-{
-    atomic_fetch_sub(&answer->connection->n_asked, 1);
-    while (answer) {
-        answer->none |= none;
-        answer->note.item.patience = 0;
-        answer = answer_next(answer, false, code);
-    }
-}
-
 /* Negative codes are Paho's: the connection broke. Of a SUBACK it is 0x80. */
 static void on_refusal(void *context, MQTTAsync_failureData *data)
 {
-    refuse_all(context, data->code < 0, data->code);
+    struct connection_answer *answer = context;
+
+    answer->none |= data->code < 0;
+    answer->note.item.patience = 0;
+    answer_from_paho(answer, false, data->code);
 }
 
 static void on_refusal5(void *context, MQTTAsync_failureData5 *data)
 {
-    refuse_all(context, (int)data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR || data->code < 0,
-               (int)data->reasonCode);
-}
-
-/* One code for each filter; Paho calls it a success whatever they are. */
-static void on_subscribed5(void *context, MQTTAsync_successData5 *data)
-{
     struct connection_answer *answer = context;
-    int n = data->alt.sub.reasonCodeCount;
 
-    atomic_fetch_sub(&answer->connection->n_asked, 1);
-    for (int i = 0; answer; i++) {
-        int code = MQTTREASONCODE_PROTOCOL_ERROR; /* the broker has left it out */
-        if (n == 1 && i == 0)
-            code = (int)data->reasonCode;
-        else if (n > 1 && i < n && data->alt.sub.reasonCodes)
-            code = (int)data->alt.sub.reasonCodes[i];
-        bool ok = code < MQTTREASONCODE_UNSPECIFIED_ERROR;
-        answer = answer_next(answer, ok, ok ? 0 : code);
-    }
+    answer->note.item.patience = 0;
+    answer->none |= (int)data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR || data->code < 0;
+    answer_from_paho(answer, false, (int)data->reasonCode);
 }
 
 static int on_message(void *context, char *topic, int topic_length, MQTTAsync_message *paho)
@@ -415,7 +398,6 @@ static struct connection_answer *answer_new(struct connection *connection)
     answer->none = answer->ok = false;
     answer->code = 0;
     answer->token = 0;
-    answer->next = NULL;
     return answer;
 }
 
@@ -494,56 +476,23 @@ int connection_publish(struct connection *connection, const struct action *actio
     return request_result(rc, answer, ret_code);
 }
 
-/* NULL: out of memory */
-static struct connection_answer *answer_new_of(struct connection *connection, const char *filter)
+int connection_subscribe(struct connection *connection, const char *filter, uint8_t qos,
+                         int *ret_code)
 {
     struct connection_answer *answer = answer_new(connection);
 
-    if (answer && filter && !(answer->filter = strdup(filter))) {
-        connection_answer_free(answer);
-        return NULL;
-    }
-    return answer;
-}
-
-int connection_subscribe(struct connection *connection, const char *filter, uint8_t qos)
-{
-    /* To MQTT 3.1.1 Paho does not say how many codes the broker's answer has. */
-    unsigned max = connection->v5 ? FILTERS_MAX : 1;
-
-    if (connection->n_subscriptions >= max)
-        connection_subscribe_all(connection);
-    struct connection_answer *answer = answer_new_of(connection, filter);
     if (!answer)
         return -ENOMEM;
-    unsigned i = connection->n_subscriptions++;
-    connection->subscriptions[i] = answer;
-    connection->subscription_qos[i] = qos;
-    if (i > 0)
-        connection->subscriptions[i - 1]->next = answer;
-    return 0;
-}
-
-void connection_subscribe_all(struct connection *connection)
-{
-    char *filters[FILTERS_MAX];
-    unsigned n = connection->n_subscriptions;
-
-    if (n == 0)
-        return;
-    struct connection_answer *first = connection->subscriptions[0];
-    for (unsigned i = 0; i < n; i++)
-        filters[i] = connection->subscriptions[i]->filter;
-    connection->n_subscriptions = 0;
+    answer->filter = strdup(filter);
+    if (!answer->filter) {
+        connection_answer_free(answer);
+        return -ENOMEM;
+    }
     /* Retained messages are wanted (retain handling 0): the core counts retained commands instead
      * of carrying them out. */
-    MQTTAsync_responseOptions response = response_options(connection, first);
-    response.onSuccess5 = connection->v5 ? on_subscribed5 : NULL;
-    int rc = connection->paho.MQTTAsync_subscribeMany(connection->handle, (int)n, filters,
-                                                      connection->subscription_qos, &response);
-    if (rc !=
-        MQTTASYNC_SUCCESS) /* disconnected: its end is in the inbox already or will be at once */
-        refuse_all(first, rc == MQTTASYNC_DISCONNECTED, rc);
+    MQTTAsync_responseOptions response = response_options(connection, answer);
+    int rc = connection->paho.MQTTAsync_subscribe(connection->handle, filter, qos, &response);
+    return request_result(rc, answer, ret_code);
 }
 
 void connection_unsubscribe(struct connection *connection, const char *filter)
@@ -561,10 +510,14 @@ void connection_unsubscribe(struct connection *connection, const char *filter)
 
 int connection_refuse(struct connection *connection, uint64_t token, const char *filter, int code)
 {
-    struct connection_answer *answer = answer_new_of(connection, filter);
+    struct connection_answer *answer = answer_new(connection);
 
     if (!answer)
         return -ENOMEM;
+    if (filter && !(answer->filter = strdup(filter))) {
+        connection_answer_free(answer);
+        return -ENOMEM;
+    }
     answer->token = token;
     answer_put(answer, false, code);
     return 0;

@@ -79,7 +79,6 @@ struct connection_answer {
     struct connection_note note; /* first */
     struct connection *connection;
     struct connection_answer *next_free;
-    struct connection_answer *next; /* of the same SUBSCRIBE */
     bool none; /* nobody can say, for the connection broke; or nobody wants to know */
     bool ok;
     int code;
@@ -109,11 +108,9 @@ void connection_tune(struct connection *connection, const struct mqtt_settings *
 MUST_CHECK
 int connection_publish(struct connection *connection, const struct action *action,
                        unsigned patience, int *ret_code);
-/* For the next connection_subscribe_all(), which one SUBSCRIBE may carry to the broker; an answer
- * comes to each filter, also where Paho refuses. -ENOMEM. */
 MUST_CHECK
-int connection_subscribe(struct connection *connection, const char *filter, uint8_t qos);
-void connection_subscribe_all(struct connection *connection);
+int connection_subscribe(struct connection *connection, const char *filter, uint8_t qos,
+                         int *ret_code);
 void connection_unsubscribe(struct connection *connection, const char *filter);
 /* An answer that comes from here instead of the broker. */
 MUST_CHECK

@@ -18,7 +18,7 @@
     X(MQTTAsync_disconnect)        \
     X(MQTTAsync_destroy)           \
     X(MQTTAsync_send)              \
-    X(MQTTAsync_subscribeMany)     \
+    X(MQTTAsync_subscribe)         \
     X(MQTTAsync_unsubscribe)       \
     X(MQTTAsync_freeMessage)       \
     X(MQTTAsync_free)              \

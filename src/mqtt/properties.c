@@ -22,14 +22,6 @@ bool properties_number(const struct paho *paho, const MQTTProperties *properties
     return true;
 }
 
-uint32_t properties_get(const struct paho *paho, const MQTTProperties *properties,
-                        enum MQTTPropertyCodes code, uint32_t otherwise)
-{
-    uint32_t value;
-
-    return properties_number(paho, properties, code, &value) ? value : otherwise;
-}
-
 void properties_server_reference(const struct paho *paho, const MQTTProperties *properties,
                                  char *text, size_t size)
 {

@@ -10,9 +10,6 @@
 /* false: there is none */
 bool properties_number(const struct paho *paho, const MQTTProperties *properties,
                        enum MQTTPropertyCodes code, uint32_t *ret_value);
-/* `otherwise` where there is none */
-uint32_t properties_get(const struct paho *paho, const MQTTProperties *properties,
-                        enum MQTTPropertyCodes code, uint32_t otherwise);
 /* Where the broker says to go instead (MQTT 5, 3.2.2.3.16), fit to be shown and cut to `size` with
  * its NUL; `text` stays as it is if there is none. */
 void properties_server_reference(const struct paho *paho, const MQTTProperties *properties,

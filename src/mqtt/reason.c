@@ -6,19 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum mqtt_end mqtt_end_of_attempt(int code, const char *message)
-{
-    if (!message)
-        return MQTT_END_START;
-    if (code > 0 && strcmp(message, "CONNACK return code") == 0)
-        return MQTT_END_REFUSED;
-    if (strcmp(message, "TCP connect timeout") == 0)
-        return MQTT_END_TIMEOUT;
-    if (strcmp(message, "TCP/TLS connect failure") == 0)
-        return MQTT_END_TRANSPORT;
-    return MQTT_END_UNANSWERED;
-}
-
 struct word {
     int code;
     const char *reason, *text;

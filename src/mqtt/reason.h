@@ -1,7 +1,6 @@
 /*
  * Why there is no connection: a stable word for machines and a sentence for people, and how long to
- * wait before the next try. Pure; knows of Paho only its codes and
- * words.
+ * wait before the next try. Pure; knows of Paho only its codes.
  */
 #pragma once
 
@@ -20,10 +19,6 @@ enum mqtt_end {
     MQTT_END_LOST,         /* the connection broke */
     MQTT_END_DISCONNECTED, /* the broker sent DISCONNECT (MQTT 5); `code` is its reason */
 };
-
-/* Where an attempt ended, by what Paho 1.3 gives its failure callback: only its words tell the
- * stages apart. `message` may be NULL. */
-enum mqtt_end mqtt_end_of_attempt(int code, const char *message);
 
 struct mqtt_failure {
     enum mqtt_end end;

@@ -242,8 +242,9 @@ void fake_notify(struct fake *fake)
     for (size_t i = 0; i < 4 && i < fake->size; i++)
         value[i] = (uint8_t)(n >> 8 * i);
     if (device->socket >= 0) {
-        (void)send(device->socket, value, fake->size, MSG_NOSIGNAL); /* full: lost, as in BlueZ */
-        return;
+        if (send(device->socket, value, fake->size, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+            check(-errno, "send"); /* nobody unsubscribes while it is measured */
+        return;                    /* full: lost, as in BlueZ */
     }
     check(sd_bus_message_new_signal(fake->bus, &m, device->value, PROPERTIES, "PropertiesChanged"),
           "signal");

@@ -20,7 +20,6 @@ struct answer {
     char *topic; /* owned; a message to be given back instead */
     char *payload;
     int length;
-    int n_filters; /* of a SUBSCRIBE */
 };
 
 static struct answer waiting[WAITING_MAX];
@@ -41,13 +40,12 @@ static struct answer *add(void)
     return &waiting[n_waiting++];
 }
 
-static void add_response(const MQTTAsync_responseOptions *response, int n)
+static void add_response(const MQTTAsync_responseOptions *response)
 {
     if (response->onSuccess || response->onSuccess5)
         *add() = (struct answer){.success = response->onSuccess,
                                  .success5 = response->onSuccess5,
-                                 .context = response->context,
-                                 .n_filters = n};
+                                 .context = response->context};
 }
 
 /* `+` is one level (MQTT 3.1.1, 4.7.1.3) */
@@ -97,7 +95,7 @@ static void take(const char *topic, const void *payload, int length)
 int MQTTAsync_send(MQTTAsync handle, const char *topic, int length, const void *payload, int qos,
                    int retained, MQTTAsync_responseOptions *response)
 {
-    add_response(response, 0);
+    add_response(response);
     take(topic, payload, length);
     return MQTTASYNC_SUCCESS;
 }
@@ -202,11 +200,6 @@ unsigned path_paho_answer(void)
         struct answer answer = waiting[i];
         MQTTAsync_successData5 data5 = {0};
         MQTTAsync_successData data = {0};
-        enum MQTTReasonCodes granted[FILTERS_MAX] = {MQTTREASONCODE_GRANTED_QOS_0};
-        if (answer.n_filters > 0) {
-            data5.alt.sub.reasonCodeCount = answer.n_filters;
-            data5.alt.sub.reasonCodes = granted;
-        }
         if (answer.topic)
             deliver(&answer);
         else if (answer.success5)
@@ -267,19 +260,19 @@ int MQTTAsync_disconnect(MQTTAsync handle, const MQTTAsync_disconnectOptions *op
     return MQTTASYNC_SUCCESS;
 }
 
-int MQTTAsync_subscribeMany(MQTTAsync handle, int count, char *const *topic, const int *qos,
-                            MQTTAsync_responseOptions *response)
+int MQTTAsync_subscribe(MQTTAsync handle, const char *topic, int qos,
+                        MQTTAsync_responseOptions *response)
 {
-    for (int i = 0; i < count; i++)
-        if (n_filters == FILTERS_MAX || !(filters[n_filters++] = strdup(topic[i])))
-            abort();
-    add_response(response, count);
+    if (n_filters == FILTERS_MAX || !(filters[n_filters] = strdup(topic)))
+        abort();
+    n_filters++;
+    add_response(response);
     return MQTTASYNC_SUCCESS;
 }
 
 int MQTTAsync_unsubscribe(MQTTAsync handle, const char *topic, MQTTAsync_responseOptions *response)
 {
-    add_response(response, 0);
+    add_response(response);
     return MQTTASYNC_SUCCESS;
 }
 

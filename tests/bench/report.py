@@ -2,8 +2,8 @@
 
 from statistics import median
 
-NAMES = {"ours": "gatt2mqtt", "socket": "gatt2mqtt, notify: socket", "pipe": "C pipe", "nodelay": "C pipe, TCP_NODELAY",
-         "bleak": "bleak + paho-mqtt"}
+NAMES = {"ours": "gatt2mqtt", "socket": "gatt2mqtt, notify: socket", "pipe": "C pipe",
+         "nodelay": "C pipe, TCP_NODELAY", "bleak": "bleak + paho-mqtt"}
 
 
 def figure(value, digits=2, unit=""):
@@ -133,10 +133,10 @@ def goals_of_pairs(goals, results):
 
 
 def goals_of_load(goals, results):
-    for step, how in (("", ""), ("_socket", ", notify: socket")):
+    for step, how in (("", ""), ("_socket", ", notify: socket (ten of them)")):
         hold, stop = results.get(f"hold{step}"), results.get(f"stop{step}")
         goals.line(f"3 lost of 10,000/s{how}", hold and hold["lost"], 0, 0)
-        goals.line("3 ... how far behind at its end", hold and hold["behind_s"], 0.25, unit=" s")
+        goals.line(f"3 ... how far behind at its end{how}", hold and hold["behind_s"], 0.25, unit=" s")
         goals.line(f"3 lost of 1000/s while stopped for 1 s{how}", stop and stop["lost"], 0, 0)
     for window in (20, 1):
         drain = results.get(f"drain{window}")

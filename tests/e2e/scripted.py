@@ -30,16 +30,6 @@ def server_reference(words):
     return b"\x1c" + text(words)
 
 
-def filters_of(subscribe):
-    """In the body of an MQTT 5 SUBSCRIBE without properties."""
-    found, at = [], 3
-    while at < len(subscribe):
-        end = at + 2 + int.from_bytes(subscribe[at:at + 2], "big")
-        found.append(subscribe[at + 2:end].decode())
-        at = end + 1  # behind its options
-    return found
-
-
 class Scripted:
     """Speaks MQTT 5 to one client after the other. `connack` is the answer to CONNECT; `answers`
     goes after it; whoever gets a refusal or a DISCONNECT is hung up on."""
@@ -48,7 +38,6 @@ class Scripted:
         self.answer = answer or connack()
         self.farewell = b""  # sent after the answer, then the connection ends
         self.suback = suback
-        self.subscribes = []  # the filters of each packet
         self.connects = 0
         self.topics = []  # of what was published, in order
         self.changed = threading.Condition()
@@ -103,10 +92,7 @@ class Scripted:
             if kind & 6:
                 client.sendall(packet(PUBACK, body[2 + size:4 + size]))
         elif kind & 0xF0 == SUBSCRIBE:
-            filters = filters_of(body)
-            with self.changed:
-                self.subscribes.append(filters)
-            client.sendall(packet(SUBACK, body[:2] + b"\0" + bytes([self.suback] * len(filters))))
+            client.sendall(packet(SUBACK, body[:2] + bytes([0, self.suback])))
         elif kind & 0xF0 == UNSUBSCRIBE:
             client.sendall(packet(0xB0, body[:2] + bytes([0, 0])))
         elif kind == PINGREQ:

@@ -181,10 +181,8 @@ def test_denied_topics_are_said_once_and_counted_and_the_rest_goes_on(house):
 def test_a_refused_subscription_is_said(house):
     broker = house._own(scripted.Scripted(suback=0x87))
     gateway = house.gateway(settings(broker.port, protocol=5))
-    wait_until(lambda: said(gateway, topic(METER, "+/set")), 10 * SLACK, "the log says so")
-    assert "access rules" in said(gateway, topic(METER, "+/set"))[0]
-    together = [topic(METER, each) for each in ("+/set", "+/set/+", "+/get", "command/+")]
-    assert together in broker.subscribes  # one packet, not four, for each of many devices
+    wait_until(lambda: said(gateway, topic(METER, "+/set/#")), 10 * SLACK, "the log says so")
+    assert "access rules" in said(gateway, topic(METER, "+/set/#"))[0]
     broker.wait(lambda: STATUS in broker.topics, 5 * SLACK, "what may be published is")
 
 

@@ -53,13 +53,10 @@ static void on_event(void *userdata, const struct event *event)
         member->published[member->n_published++] =
             (struct published){event->published.token, event->published.ok, event->published.code};
     } else if (event->type == EVENT_TOPIC_SUBSCRIBED) {
-        if (event->topic_subscribed.ok) {
+        if (event->topic_subscribed.ok)
             member->n_subscribed++;
-        } else {
+        else
             member->n_refused++;
-            snprintf(member->refused_filter, sizeof member->refused_filter, "%s",
-                     event->topic_subscribed.filter);
-        }
     } else if (event->type == EVENT_MESSAGE) {
         record_message(member, event);
     }
@@ -173,18 +170,6 @@ void member_subscribe(struct member *member, const char *filter)
 {
     mqtt_client_execute(member->client, &(struct action){.type = ACTION_TOPIC_SUBSCRIBE,
                                                          .topic = {.filter = filter, .qos = 1}});
-}
-
-void member_subscribe_many(struct member *member, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        char filter[16];
-        snprintf(filter, sizeof filter, "many/%u", i);
-        mqtt_client_execute(
-            member->client,
-            &(struct action){.type = ACTION_TOPIC_SUBSCRIBE,
-                             .topic = {.filter = filter, .qos = 1, .more = i + 1 < n}});
-    }
 }
 
 struct member *world_connect(struct world *world, const char *client_id, uint16_t port,

@@ -34,7 +34,7 @@ struct member {
     struct mqtt_settings settings;
     bool up, stopped;
     unsigned n_up, n_down, n_subscribed, n_refused;
-    char reason[32], text[512], refused_filter[64];
+    char reason[32], text[512];
     bool was_up;
     unsigned window, window_qos0;
     uint32_t max_packet;
@@ -78,8 +78,6 @@ bool world_turn(struct world *world); /* false: the time is over */
 void member_publish(struct member *member, uint64_t token, const char *topic, const char *payload,
                     uint8_t qos, bool retain);
 void member_subscribe(struct member *member, const char *filter);
-/* to many/0, many/1, ... in one go */
-void member_subscribe_many(struct member *member, unsigned n);
 /* connects and waits for it */
 struct member *world_connect(struct world *world, const char *client_id, uint16_t port,
                              uint8_t protocol);

@@ -213,23 +213,6 @@ static void retained_messages_are_marked_and_live_ones_are_not(void **state)
     assert_string_equal(member->messages[1].payload, "new");
 }
 
-static void what_is_subscribed_to_together_comes(void **state)
-{
-    struct fixture *f = *state;
-    uint8_t protocols[] = {4, 5};
-
-    broker_start(&f->broker, ANONYMOUS);
-    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-        struct member *member = world_connect(&f->world, "gw", f->broker.port, protocols[i]);
-        member_subscribe_many(member, 10);
-        run_until(&f->world, 10, member->n_subscribed == 10);
-        member_publish(member, 1, "many/0", "1", 1, false);
-        member_publish(member, 2, "many/9", "2", 1, false);
-        run_until(&f->world, 10, member->n_messages == 2);
-        member_free(member);
-    }
-}
-
 static void unsubscribing_ends_the_messages(void **state)
 {
     struct fixture *f = *state;
@@ -549,7 +532,6 @@ int main(int argc, char **argv)
         TEST(two_thousand_messages_flow_with_3_1_1),
         TEST(a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time),
         TEST(retained_messages_are_marked_and_live_ones_are_not),
-        TEST(what_is_subscribed_to_together_comes),
         TEST(unsubscribing_ends_the_messages),
         TEST(a_wrong_password_is_named_and_never_shown),
         TEST(a_broker_without_retain_or_qos_1_is_reached_all_the_same),

@@ -100,13 +100,14 @@ static void a_message_too_large_is_said_with_its_length(void **state)
 
 static void denials_without_end_fill_no_log(void **state)
 {
-    struct event event = {.type = EVENT_TOPIC_SUBSCRIBED,
-                          .topic_subscribed = {.filter = "g/d0/+/set", .ok = false, .code = 0x87}};
+    struct event event = {
+        .type = EVENT_TOPIC_SUBSCRIBED,
+        .topic_subscribed = {.filter = "g/d0/+/set/#", .ok = false, .code = 0x87}};
 
     world_clear(world);
     for (unsigned i = 0; i < 100; i++)
         world_event(world, &event);
-    assert_int_equal(count_logs("g/d0/+/set"), 10);
+    assert_int_equal(count_logs("g/d0/+/set/#"), 10);
     world_advance(world, 61000);
     assert_int_equal(count_logs("90 more"), 1);
 }

@@ -110,7 +110,7 @@ static void gateway_that_is_alone_waits_for_nobody(void **state)
     assert_string_equal(world_published(world, "g/bridge/gw/status"), "online");
     assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
     assert_non_null(strstr(world_retained(world, LINK), "\"gateway\":\"gw\""));
-    assert_int_equal(count_filters(world), 4);
+    assert_int_equal(count_filters(world), 3);
     world_online(world, 0);
     world_free(world);
 }
@@ -165,7 +165,7 @@ static void device_is_taken_over_when_its_gateway_goes(void **state)
     assert_non_null(strstr(world_retained(world, LINK), "\"gateway\":\"gw\""));
     world_advance(world, STANDS_MS);
     assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
-    assert_int_equal(count_filters(world), 4);
+    assert_int_equal(count_filters(world), 3);
     const char *devices = world_retained(world, "g/bridge/gw/devices");
     assert_non_null(strstr(devices, "\"held_by\":null,\"topics\":[\"g/d0/status/availability\""));
     bring_up(world);

@@ -310,7 +310,7 @@ static void availability_goes_before_online_and_again_after_every_reconnect(void
         assert_non_null(world_published(world, "g/bridge/gw/info"));
         assert_non_null(world_published(world, "g/bridge/gw/devices"));
         /* and of requests, and whether it remembers: `info` has never come so far */
-        assert_int_equal(world_count(world, ACTION_TOPIC_SUBSCRIBE), 8);
+        assert_int_equal(world_count(world, ACTION_TOPIC_SUBSCRIBE), 7);
         assert_string_equal(world_retained(world, "g/bridge/gw/status"), "online");
     }
     world_free(world);

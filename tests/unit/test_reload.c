@@ -506,8 +506,8 @@ static void a_removed_device_answers_says_offline_and_leaves_nothing_behind(void
     assert_string_equal(world_published(world, "g/d0/status/availability"), "");
     assert_string_equal(world_published(world, "g/d0/status/link"), "");
     assert_string_equal(world_published(world, "g/d0/level"), "");
-    assert_true(was_asked(world, ACTION_TOPIC_UNSUBSCRIBE, "g/d0/+/set"));
-    assert_true(was_asked(world, ACTION_TOPIC_SUBSCRIBE, "g/d2/+/set"));
+    assert_true(was_asked(world, ACTION_TOPIC_UNSUBSCRIBE, "g/d0/+/set/#"));
+    assert_true(was_asked(world, ACTION_TOPIC_SUBSCRIBE, "g/d2/+/set/#"));
     assert_contains(world_published(world, "g/bridge/gw/event"),
                     "\"added\":1,\"removed\":2,\"changed\":0,\"unchanged\":0");
     assert_null(strstr(world_published(world, "g/bridge/gw/devices"), "\"d0\""));
