@@ -184,6 +184,14 @@ void resolve_want(struct peer *peer, uint32_t index)
     unsubscribe(peer, index);
 }
 
+/* by a request: it is wanted as soon as that is confirmed */
+static bool is_being_subscribed(const struct peer *peer, uint32_t index)
+{
+    const struct gatt_op *op = peer->op;
+
+    return op && op->kind == OP_KIND_SUBSCRIBE && peer->entries[op->entry].source == index;
+}
+
 void resolve_again(struct peer *peer)
 {
     for (uint32_t i = 0; i < peer->n_sources; i++) {
@@ -201,7 +209,7 @@ void resolve_again(struct peer *peer)
     for (uint32_t i = 0; i < peer->n_sources; i++) {
         struct source *source = &peer->sources[i];
 
-        if (source->subscription && !source->wanted)
+        if (source->subscription && !source->wanted && !is_being_subscribed(peer, i))
             unsubscribe(peer, i);
         if (source->first_entry == NO_SOURCE)
             *source = (struct source){.first_entry = NO_SOURCE};

@@ -308,6 +308,32 @@ static void two_entries_of_one_characteristic_share_it_after_the_reload_too(void
     world_free(world);
 }
 
+#define CALM(more)                                         \
+    HEAD "  d0:\n"                                         \
+         "    match: { address: \"C0:00:00:00:00:00\" }\n" \
+         "    characteristics:\n"                          \
+         "      level: { uuid: 0x2A19" more " }\n"
+
+static void what_a_request_subscribes_meanwhile_stays(void **state)
+{
+    struct world *world = begin(CALM(""));
+
+    world_hear(world, 0, D0);
+    world_link(world, D0, true);
+    world_resolved(world, world_expect(world, ACTION_RESOLVE));
+    assert_int_equal(peer_of(world, "d0")->state, PEER_STATE_ONLINE);
+    world_message(world, "g/bridge/gw/request/subscribe",
+                  "{\"device\":\"d0\",\"characteristic\":\"level\"}", false);
+    const struct action subscribe = *world_expect(world, ACTION_SUBSCRIBE);
+    take(world, CALM(", retain: false"));
+    assert_int_equal(world_count(world, ACTION_UNSUBSCRIBE), 0);
+    world_answer(world, &subscribe, BT_STATUS_OK);
+    assert_contains(world_published(world, "g/bridge/gw/response/subscribe"), "true");
+    world_value(world, &subscribe, "\x07", 1);
+    assert_contains(world_published(world, "g/d0/level"), "7");
+    world_free(world);
+}
+
 static void what_waits_for_a_characteristic_that_goes_is_cancelled_the_rest_stays(void **state)
 {
     struct world *world = begin(HEAD PLAIN("d0", "0"));
@@ -1031,6 +1057,7 @@ int main(void)
         cmocka_unit_test(subscriptions_come_and_go_on_the_same_link),
         cmocka_unit_test(silence_begins_with_a_subscription_that_comes_with_the_reload),
         cmocka_unit_test(two_entries_of_one_characteristic_share_it_after_the_reload_too),
+        cmocka_unit_test(what_a_request_subscribes_meanwhile_stays),
         cmocka_unit_test(what_waits_for_a_characteristic_that_goes_is_cancelled_the_rest_stays),
         cmocka_unit_test(a_frame_that_has_begun_is_finished_after_the_reload),
         cmocka_unit_test(a_written_value_is_published_once_over_a_reload),
