@@ -205,16 +205,6 @@ void contact_value(struct peer *peer, uint32_t entry)
         contact_activity(peer);
 }
 
-void contact_link_ended(struct peer *peer)
-{
-    if (peer->online_us)
-        peer->contact_us = peer->gateway->now.mono_us;
-    peer->until = 0;
-    peer->linger_us = TIME_NEVER;
-}
-
-/* ---- availability ---- */
-
 static uint64_t availability_ms(const struct peer *peer)
 {
     const struct device_settings *settings = peer->settings;
@@ -225,6 +215,18 @@ static uint64_t availability_ms(const struct peer *peer)
         return settings->connection.every_ms * 5 / 2;
     return 25ULL * 3600 * 1000;
 }
+
+void contact_link_ended(struct peer *peer)
+{
+    if (peer->online_us) {
+        peer->contact_us = peer->gateway->now.mono_us;
+        gateway_arm(peer->gateway, peer->contact_us + MS_TO_US(availability_ms(peer)));
+    }
+    peer->until = 0;
+    peer->linger_us = TIME_NEVER;
+}
+
+/* ---- availability ---- */
 
 bool contact_available(const struct peer *peer)
 {

@@ -378,6 +378,28 @@ static void availability_stays_while_a_long_contact_is_let_go(void **state)
     world_free(world);
 }
 
+/* and no other timer fires meanwhile */
+static void availability_ends_in_time_after_a_link_that_broke(void **state)
+{
+    struct event down = {.type = EVENT_BLUEZ_DOWN, .bluez_down.reason = "no_bluez"};
+    struct world *world = begin((struct connection_settings){
+        .mode = CONNECTION_MODE_ON_DEMAND, .linger_ms = 300000, .timeout_ms = 600000});
+
+    world->settings.devices[0].availability_timeout_ms = 30000;
+    world_message(world, "g/d0/lamp/set", "7", false);
+    come_online(world);
+    world_answer(world, world_expect(world, ACTION_WRITE), BT_STATUS_OK);
+    world_answer(world, world_expect(world, ACTION_READ), BT_STATUS_OK);
+    world_advance(world, 61000);
+    world_clear(world);
+    world_event(world, &down);
+    world_advance(world, 29900);
+    assert_null(world_published(world, "g/d0/status/availability"));
+    world_advance(world, 200);
+    assert_string_equal(world_published(world, "g/d0/status/availability"), "offline");
+    world_free(world);
+}
+
 static void command_ends_the_backoff_of_a_link_that_was_asked_for(void **state)
 {
     struct world *world = begin((struct connection_settings){
@@ -572,6 +594,7 @@ int main(void)
         cmocka_unit_test(contact_that_ends_before_its_attempt_failed_is_no_backoff),
         cmocka_unit_test(what_comes_due_while_subscribing_again_is_not_forgotten),
         cmocka_unit_test(availability_stays_while_a_long_contact_is_let_go),
+        cmocka_unit_test(availability_ends_in_time_after_a_link_that_broke),
         cmocka_unit_test(command_ends_the_backoff_of_a_link_that_was_asked_for),
         cmocka_unit_test(command_outlives_the_request_for_the_link_that_it_waits_for),
         cmocka_unit_test(request_that_gives_up_while_disconnecting_leaves_the_connector_free),
