@@ -157,8 +157,6 @@ static void announce(struct gateway *gateway, struct peer *peer)
 
     if (announced->waits)
         return; /* for what was told in another form */
-    if (peer)
-        peer->documented = of.settings->home_assistant.discovery;
     if (of.settings->home_assistant.discovery == DISCOVERY_COMPONENT) {
         if (!discovery_each(of.settings, of.device, say_entity, &saying))
             gateway->counts.rejected++;
@@ -356,29 +354,6 @@ void announce_run(struct gateway *gateway)
 
 /* ---- what is not said any more ---- */
 
-static void leave_entity(void *data, const struct discovery_entity *entity)
-{
-    struct peer *peer = data;
-    char topic[DISCOVERY_TOPIC_SIZE];
-
-    memory_leave(
-        peer->gateway, peer->settings->id,
-        discovery_entity_topic(peer->gateway->settings, peer->settings->id, entity->path, topic));
-}
-
-/* whatever was said of the device in that form, by this gateway or another one */
-static void leave_form(struct peer *peer, enum discovery_mode form)
-{
-    struct gateway *gateway = peer->gateway;
-    char topic[DISCOVERY_TOPIC_SIZE];
-
-    if (form == DISCOVERY_DEVICE)
-        memory_leave(gateway, peer->settings->id,
-                     discovery_topic(gateway->settings, peer->settings->id, topic));
-    else if (!discovery_each(gateway->settings, peer->settings, leave_entity, peer))
-        gateway->counts.rejected++;
-}
-
 static void forget_hashes(struct announced *announced)
 {
     announced->hash = 0;
@@ -388,24 +363,8 @@ static void forget_hashes(struct announced *announced)
 
 void announce_again(struct peer *peer)
 {
-    struct gateway *gateway = peer->gateway;
-
-    enum discovery_mode form = gateway->settings->home_assistant.discovery;
-    enum discovery_mode before = peer->documented;
-
     forget_hashes(&peer->announced);
-    gateway->announce_due = true;
-    /* changed while another gateway had the device */
-    if (before != form && before != DISCOVERY_OFF) {
-        peer->documented = DISCOVERY_OFF;
-        leave_form(peer, before);
-    }
-    /* turned off: that one may have left a document, too */
-    if (form != DISCOVERY_OFF || !peer->taken_over)
-        return;
-    peer->taken_over = false;
-    leave_form(peer, DISCOVERY_DEVICE);
-    leave_form(peer, DISCOVERY_COMPONENT);
+    peer->gateway->announce_due = true;
 }
 
 void announce_forget(struct peer *peer)
@@ -536,10 +495,8 @@ void announce_reload(struct gateway *gateway, const struct settings *next)
         struct peer *peer = gateway->peers[i];
         if (moves || !is_on)
             announced_forget_told(&peer->announced);
-        if (!peer->ours)
-            continue;
-        peer->documented = DISCOVERY_OFF;
-        announced_leave(gateway, peer);
+        if (peer->ours)
+            announced_leave(gateway, peer);
     }
     if (is_on && gateway->greeting.step == GREETING_STEP_DONE && (moves || !was_on))
         birth_filter(gateway, next, ACTION_TOPIC_SUBSCRIBE);

@@ -216,6 +216,18 @@ static void forget_topic(void *data, const char *topic)
     outbox_forget(data, topic);
 }
 
+static void keep_topic(void *data, const char *topic)
+{
+    const struct peer *peer = data;
+
+    memory_leave(peer->gateway, id_of(peer), topic);
+}
+
+void announced_keep(struct peer *peer)
+{
+    each_topic(peer->gateway, peer, keep_topic, peer);
+}
+
 void announced_forget_queued(struct gateway *gateway, struct peer *peer)
 {
     struct announced *announced = announced_of(gateway, peer);

@@ -103,6 +103,8 @@ void broker_subscribed(struct gateway *gateway, const struct event *event)
             ? "Home Assistant's coming is not noticed"
         : greet_needs(gateway, event->topic_subscribed.filter)
             ? "what other gateways do, or what this one published before, is not seen"
+        : predecessor_is_filter(gateway, event->topic_subscribed.filter)
+            ? "what that gateway has told Home Assistant of its devices is not known"
             : "commands to it will not arrive");
     tell(gateway, "subscription_refused", stable_word(code), text);
 }

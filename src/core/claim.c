@@ -43,6 +43,11 @@ void claim_init(struct peer *peer)
     peer->ours = peer->claim.state == CLAIM_STATE_BOUND;
 }
 
+static bool is_us(const struct gateway *gateway, const char *id)
+{
+    return strcmp(id, gateway->settings->gateway.id) == 0;
+}
+
 static bool is_free_to_claim(const struct peer *peer)
 {
     return peer->claim.state != CLAIM_STATE_BOUND && peer->claim.state != CLAIM_STATE_FOREIGN;
@@ -57,6 +62,12 @@ bool claim_lists_topics(const struct peer *peer)
 {
     return peer->ours || peer->claim.state == CLAIM_STATE_CLAIMED ||
            peer->claim.state == CLAIM_STATE_STANDING;
+}
+
+bool claim_is_others(const struct peer *peer)
+{
+    return !peer->ours && (peer->claim.state == CLAIM_STATE_FOREIGN ||
+                           (*peer->claim.holder && !is_us(peer->gateway, peer->claim.holder)));
 }
 
 const char *claim_held_by(const struct peer *peer)
@@ -118,7 +129,7 @@ static void enter(struct peer *peer, enum claim_state state, uint64_t due_us)
 
 /* ---- other gateways ---- */
 
-static struct bridge *find_bridge(struct gateway *gateway, const char *id)
+struct bridge *claim_find_bridge(struct gateway *gateway, const char *id)
 {
     for (size_t i = 0; i < gateway->n_bridges; i++)
         if (strcmp(gateway->bridges[i].id, id) == 0)
@@ -128,20 +139,16 @@ static struct bridge *find_bridge(struct gateway *gateway, const char *id)
 
 static bool is_online(struct gateway *gateway, const char *id)
 {
-    const struct bridge *bridge = find_bridge(gateway, id);
+    const struct bridge *bridge = claim_find_bridge(gateway, id);
 
     return bridge && bridge->online;
-}
-
-static bool is_us(const struct gateway *gateway, const char *id)
-{
-    return strcmp(id, gateway->settings->gateway.id) == 0;
 }
 
 /* ---- the steps of a claim ---- */
 
 static void claim(struct peer *peer)
 {
+    predecessor_ask(peer);
     peer->claim.said = false; /* claim_publish() */
     peer->gateway->claims_due = true;
     enter(peer, CLAIM_STATE_CLAIMED, gateway_in(peer->gateway, ECHO_MS));
@@ -153,6 +160,7 @@ static void wait_a_while(struct peer *peer)
     struct gateway *gateway = peer->gateway;
     uint64_t ms = GRACE_MIN_MS + gateway_random(gateway, GRACE_MAX_MS - GRACE_MIN_MS);
 
+    predecessor_note(peer);
     /* who held it when the broker was lost may be on its way back */
     if (peer->claim.held_before && !*peer->claim.holder)
         ms += GRACE_RETURN_MS;
@@ -166,7 +174,6 @@ static void take(struct peer *peer)
     bool news = !peer->ours;
 
     peer->ours = true;
-    peer->taken_over |= news && gateway->n_bridges;
     enter(peer, is_free_to_claim(peer) ? CLAIM_STATE_OURS : peer->claim.state, TIME_NEVER);
     peer->claim.held_before = false;
     if (news) {
@@ -196,6 +203,12 @@ static void take(struct peer *peer)
     gateway->memory.check = true;
     if (news && gateway->n_bridges)
         status_event(gateway, "claimed", peer, "ok", "this gateway has it now");
+}
+
+static void take_bound(struct peer *peer)
+{
+    predecessor_ask(peer);
+    take(peer);
 }
 
 static size_t forget_queued(struct peer *peer)
@@ -232,6 +245,7 @@ static void let_go(struct peer *peer)
             rules_forget(peer->entries[i].rules); /* and publishes */
     }
     gateway->counts.let_go += forget_queued(peer);
+    announced_keep(peer);
     peer->availability_known = false;
     gateway->bridge_dirty = true;
     status_event(gateway, "released", peer, "held_elsewhere", "another gateway has it now");
@@ -242,6 +256,7 @@ static void hold_elsewhere(struct peer *peer)
     let_go(peer);
     forget_queued(peer); /* what was acknowledged since is kept for a broker that forgets */
     peer->claim.held_before = false;
+    predecessor_note(peer);
     peer->candidate.device = 0;
     enter(peer, CLAIM_STATE_ELSEWHERE, TIME_NEVER);
 }
@@ -251,6 +266,7 @@ static void came_back(struct peer *peer)
 {
     struct gateway *gateway = peer->gateway;
 
+    predecessor_ask(peer); /* without a claim, if another one has had it for a moment only */
     if (!gateway->n_bridges)
         take(peer);
     else
@@ -262,7 +278,7 @@ static void came_back(struct peer *peer)
 void claim_forget_all(struct gateway *gateway)
 {
     for (size_t i = 0; i < gateway->n_bridges; i++) {
-        gateway->bridges[i].online = false;
+        gateway->bridges[i].online = gateway->bridges[i].asked = false;
         gateway->bridges[i].doubt_us = TIME_NEVER;
     }
     for (size_t i = 0; i < gateway->n_peers; i++) {
@@ -282,7 +298,7 @@ void claim_settled(struct peer *peer)
     if (peer->claim.state == CLAIM_STATE_FOREIGN)
         return;
     if (peer->claim.state == CLAIM_STATE_BOUND)
-        take(peer);
+        take_bound(peer);
     else if (*holder && !is_us(gateway, holder) && is_online(gateway, holder))
         hold_elsewhere(peer);
     else if (gateway->stopping && !peer->ours)
@@ -325,7 +341,7 @@ void claim_start(struct peer *peer)
         if (peer->claim.state == CLAIM_STATE_UNKNOWN)
             enter(peer, CLAIM_STATE_UNKNOWN, gateway_in(gateway, ALONE_MS));
     } else if (peer->claim.state == CLAIM_STATE_BOUND && !peer->speaks) {
-        take(peer);
+        take_bound(peer);
     } else if (peer->claim.state == CLAIM_STATE_UNKNOWN && gateway->n_bridges) {
         greet_ask_links(gateway); /* they were of no interest before */
         wait_a_while(peer);
@@ -338,14 +354,18 @@ void claim_inherit(struct peer *peer, struct peer *old)
 {
     bool ours = old->ours;
 
-    peer->documented = old->documented;
-    announced_inherit(peer, old);
     if (peer->claim.state == CLAIM_STATE_FOREIGN) {
         peer->gateway->counts.let_go += forget_queued(old);
+        if (ours)
+            announced_keep(old);
         status_gone(old);
-        return;
     }
-    if (peer->claim.state == CLAIM_STATE_BOUND || old->claim.state == CLAIM_STATE_FOREIGN)
+    announced_inherit(peer, old);
+    if (peer->claim.state == CLAIM_STATE_BOUND) { /* predecessor_ask() */
+        memcpy(peer->claim.holder, old->claim.holder, sizeof(peer->claim.holder));
+        peer->claim.before = old->claim.before;
+    }
+    if (!is_free_to_claim(peer) || old->claim.state == CLAIM_STATE_FOREIGN)
         return; /* claim_start() */
     enum claim_state state =
         old->claim.state == CLAIM_STATE_BOUND ? CLAIM_STATE_OURS : old->claim.state;
@@ -490,7 +510,7 @@ static void bridge_message(struct gateway *gateway, const char *id, size_t lengt
             greet_own_status(gateway, online);
         return;
     }
-    struct bridge *bridge = find_bridge(gateway, name);
+    struct bridge *bridge = claim_find_bridge(gateway, name);
     if (!bridge) {
         if (event->message.length == 0)
             return; /* one that was cleared */
@@ -548,6 +568,8 @@ bool claim_message(struct gateway *gateway, const struct event *event)
         return false;
     topic += 7;
     first = strcspn(topic, "/");
+    if (strcmp(topic + first, "/devices") == 0)
+        return predecessor_message(gateway, topic, first, event);
     if (strcmp(topic + first, "/status") != 0)
         return false;
     bridge_message(gateway, topic, first, event);

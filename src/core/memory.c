@@ -8,7 +8,8 @@
  *
  * Only topics under <base>/<device>/ of a device that the memory lists are touched, and documents
  * of its entities for Home Assistant, and never those of a device that another gateway claimed
- * last. Such documents are held until announce.c has told Home Assistant what takes their place.
+ * last: they stay in the list for the day when it is ours (again), configured or not. Documents
+ * are held until announce.c has told Home Assistant what takes their place.
  * Hostile input: anybody who may write to the topic may have written it.
  */
 #include "core/world.h"
@@ -205,6 +206,21 @@ static void read_retained(struct gateway *gateway, struct peer *peer, const json
     }
 }
 
+/* what was told of a device that the file gives to another gateway by now: that one looks for it
+ * in our list */
+static void read_foreign(struct gateway *gateway, const char *id, const json_t *entry)
+{
+    const json_t *each;
+    size_t i;
+
+    json_array_foreach(json_object_get(entry, "topics"), i, each)
+    {
+        const char *topic = json_string_value(each);
+        if (topic && is_topic_of(gateway, id, topic) && is_document(gateway, id, topic))
+            add_leftover(gateway, id, topic);
+    }
+}
+
 static void read_entry(struct gateway *gateway, const json_t *entry)
 {
     const char *id = json_string_value(json_object_get(entry, "id"));
@@ -217,8 +233,10 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
     struct peer *peer = gateway_find_peer(gateway, id, strlen(id));
     if (peer)
         remember_address(peer, entry);
-    if (peer && peer->claim.state == CLAIM_STATE_FOREIGN)
-        return; /* the other gateway's by now */
+    if (peer && peer->claim.state == CLAIM_STATE_FOREIGN) {
+        read_foreign(gateway, id, entry);
+        return;
+    }
     json_array_foreach(topics, i, each)
     {
         const char *topic = json_string_value(each);
@@ -226,12 +244,13 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
             !(peer && is_published(peer, topic, false)) && !announced_is_anyones(gateway, topic))
             add_leftover(gateway, id, topic);
     }
-    if (peer)
-        read_retained(gateway, peer, entry);
+    if (!peer)
+        return;
+    read_retained(gateway, peer, entry);
     json_array_foreach(json_object_get(entry, "entities"), i, each)
     {
         const char *path = json_string_value(each);
-        if (peer && path)
+        if (path)
             announced_remember(peer, path);
     }
 }
@@ -289,11 +308,17 @@ void memory_done(struct gateway *gateway)
 
 /* ---- into the list ---- */
 
-void memory_list_topics(const struct gateway *gateway, struct json_writer *w, const char *device)
+void memory_list_topics(struct gateway *gateway, struct json_writer *w, const char *device)
 {
-    for (size_t i = 0; i < gateway->memory.n_leftovers; i++)
-        if (strcmp(gateway->memory.leftovers[i].device, device) == 0)
-            json_write_string(w, gateway->memory.leftovers[i].topic);
+    struct peer *peer = gateway_find_peer(gateway, device, strlen(device));
+    struct peer *listed = peer && claim_lists_topics(peer) ? peer : NULL;
+
+    for (size_t i = 0; i < gateway->memory.n_leftovers; i++) {
+        const struct leftover *leftover = &gateway->memory.leftovers[i];
+        if (strcmp(leftover->device, device) == 0 &&
+            !(listed && announced_is_topic(gateway, listed, leftover->topic)))
+            json_write_string(w, leftover->topic);
+    }
 }
 
 bool memory_holds(const struct gateway *gateway, const char *topic)
@@ -458,6 +483,8 @@ void memory_run(struct gateway *gateway)
         struct peer *peer = gateway_find_peer(gateway, leftover->device, strlen(leftover->device));
         bool own = strcmp(leftover->device, MEMORY_GATEWAY) == 0;
 
+        if (peer && !peer->speaks && leftover->state != LEFTOVER_STATE_CLEARING)
+            continue;
         if (leftover->state == LEFTOVER_STATE_HELD &&
             (!discovery_is_on(gateway->settings) || (!peer && !own)))
             set_state(memory, leftover, LEFTOVER_STATE_WAITING);
@@ -466,7 +493,7 @@ void memory_run(struct gateway *gateway)
             remove_leftover(memory, i);
             continue;
         }
-        if (leftover->state == LEFTOVER_STATE_WAITING && (!peer || peer->speaks))
+        if (leftover->state == LEFTOVER_STATE_WAITING)
             clear(gateway, leftover);
         if (leftover->state != LEFTOVER_STATE_CLEARING)
             continue;

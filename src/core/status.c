@@ -183,6 +183,8 @@ void status_gone(const struct peer *peer)
 
 void status_clear_device(struct peer *peer)
 {
+    if (claim_is_others(peer)) /* what we told of it once is that one's now */
+        memory_device_is_others(peer->gateway, peer->settings->id, strlen(peer->settings->id));
     if (!peer->ours)
         return;
     status_gone(peer);

@@ -303,14 +303,16 @@ struct claim {
     char holder[SETTINGS_MAX_ID + 1]; /* who made the latest claim that was heard; "": nobody */
     bool has_address;                 /* in that claim: who the peer is */
     struct bt_address address;
-    bool said;        /* ours was published on this connection to the broker */
-    bool held_before; /* another gateway had it when the broker was lost */
+    bool said;             /* ours was published on this connection to the broker */
+    bool held_before;      /* another gateway had it when the broker was lost */
+    struct bridge *before; /* borrowed: had it last, and its list is not read yet; NULL: none */
 };
 
 /* Another gateway. */
 struct bridge {
     char id[SETTINGS_MAX_ID + 1];
     bool online;
+    bool asked;        /* for its list: see predecessor.c */
     uint64_t doubt_us; /* then it is not believed any more; TIME_NEVER: it has proved it */
 };
 #define BRIDGES_MAX 64
@@ -486,9 +488,7 @@ struct peer {
 
     bool link_dirty;
     bool availability_known, available; /* as published last */
-    bool taken_over; /* from another gateway, and what that one has left is not cleared yet */
-    enum discovery_mode documented; /* so Home Assistant was told of it, and nothing cleared */
-    struct announced announced;     /* what in it it was told of */
+    struct announced announced;         /* what Home Assistant was told of it */
     uint64_t link_published_us;
     int16_t rssi_published;
     uint64_t malformed_logged_us;
@@ -832,6 +832,8 @@ void claim_init(struct peer *peer);
 void claim_start(struct peer *peer);
 void claim_inherit(struct peer *peer, struct peer *old); /* whose place it takes */
 void claim_say(struct peer *peer); /* the state and the words of a peer that is not ours */
+bool claim_is_others(const struct peer *peer); /* the latest claim, whether it stands or not */
+struct bridge *claim_find_bridge(struct gateway *gateway, const char *id); /* or NULL */
 /* the gateway that has it, or NULL: we, or nobody */
 const char *claim_held_by(const struct peer *peer);
 bool claim_may_become_ours(const struct peer *peer); /* or is it already */
@@ -847,6 +849,14 @@ bool claim_message(struct gateway *gateway, const struct event *event);
 void claim_timer(struct peer *peer);
 void claim_bridges_timer(struct gateway *gateway);
 
+/* predecessor.c */
+void predecessor_note(struct peer *peer); /* who has it now, if it is another gateway */
+void predecessor_ask(struct peer *peer);  /* when it is claimed */
+/* bridge/<id>/devices; false: it is not another gateway's */
+bool predecessor_message(struct gateway *gateway, const char *id, size_t length,
+                         const struct event *event);
+bool predecessor_is_filter(const struct gateway *gateway, const char *filter);
+
 /* memory.c */
 #define MEMORY_HASH_SIZE 17
 #define MEMORY_GATEWAY   "bridge" /* as device: what the gateway said of itself */
@@ -854,7 +864,7 @@ bool memory_message(struct gateway *gateway, const struct event *event); /* fals
 /* of what an entry without an address looks for */
 void memory_match_hash(const struct match_settings *match, char *buf, size_t size);
 /* a device's leftovers, into the array that is open */
-void memory_list_topics(const struct gateway *gateway, struct json_writer *w, const char *device);
+void memory_list_topics(struct gateway *gateway, struct json_writer *w, const char *device);
 bool memory_holds(const struct gateway *gateway, const char *topic); /* it is still to be cleared */
 /* the next device that is not in the file and has leftovers, or NULL; *index starts at 0 */
 const char *memory_next_removed(const struct gateway *gateway, size_t *index);
@@ -1193,6 +1203,8 @@ void announced_refresh(struct gateway *gateway);
 void announced_change(struct gateway *gateway, struct peer *peer); /* they have */
 void announced_inherit(struct peer *peer, struct peer *old);       /* whose place it takes */
 void announced_leave(struct gateway *gateway, struct peer *peer);  /* all topics, to memory */
+/* another gateway has it now: memory knows what was told of it, for the day when it comes back */
+void announced_keep(struct peer *peer);
 void announced_forget_queued(struct gateway *gateway, struct peer *peer);
 void announced_list_topics(struct gateway *gateway, struct peer *peer, struct json_writer *w);
 /* a member `entities`, if there is need for it */

@@ -18,6 +18,7 @@
  *   sim_gatt.c      subscriptions, notifications, reads, writes
  *   sim_broker.c    the broker, and the people who send commands
  *   sim_retain.c    what the broker keeps and gives back
+ *   sim_rival.c     what another gateway tells Home Assistant
  *   sim_fault.c     what goes wrong, when, and when it ends
  *   sim_steps.c     sequences of steps in the configuration
  *   sim_contact.c   peers that are not held: their configuration, contacts, availability, silence
@@ -40,6 +41,7 @@
 #define N_FILTERS_MAX    64
 #define NOBODY           (-1)
 #define SIM_RIVAL_STATUS "g/bridge/attic/status"
+#define SIM_RIVAL_ENTITY "rivals" /* an entity that only its file has */
 
 /* Each value that is read or written is a number that is used once, with one of these. */
 #define READ_MARK  0x80000000u
@@ -345,8 +347,10 @@ struct sim {
     bool bluez_up, bluez_told;
     const char *bluez_reason;
 
-    bool rival;             /* another gateway is online */
-    bool broker_up, frozen; /* frozen: it acknowledges nothing */
+    bool rival; /* another gateway is online */
+    enum discovery_mode rival_form;
+    uint8_t rival_told[N_DEVICES_MAX]; /* a bit for each form that it has told */
+    bool broker_up, frozen;            /* frozen: it acknowledges nothing */
     bool refusing;
     bool reordering; /* acknowledgements come in any order */
     uint64_t ack_us;
@@ -362,6 +366,7 @@ struct sim {
     bool said_online, said_devices, said_offline;
     uint64_t forgets; /* how often it lost its memory */
     bool ever_refused;
+    bool ever_deaf; /* it may not hear of the other gateway */
     uint64_t broker_up_us;
     struct sim_command *commands; /* owned */
     size_t n_commands, commands_size;
@@ -488,6 +493,8 @@ void sim_subscribe_topic(struct sim *sim, const char *filter);
 void sim_unsubscribe_topic(struct sim *sim, const char *filter);
 void sim_retain(struct sim *sim, const char *topic, const void *payload, size_t length);
 void sim_echo(struct sim *sim, const char *topic, const void *payload, size_t length);
+/* somebody else publishes it, retained */
+void sim_say(struct sim *sim, const char *topic, const char *payload);
 const struct sim_mail *sim_retained(const struct sim *sim, const char *topic); /* or NULL */
 void sim_forget_retained(struct sim *sim); /* a broker that starts anew */
 void sim_retain_connection_lost(struct sim *sim);
@@ -535,6 +542,12 @@ void sim_memory_check(struct sim *sim);
 /* sim_home.c: what Home Assistant is told */
 void sim_home_document(struct sim *sim, const struct action *action);
 void sim_home_check(struct sim *sim);
+bool sim_home_is_other(const struct sim *sim, const char *topic, size_t peer,
+                       enum discovery_mode form); /* the device's document of another form */
+
+/* sim_rival.c: the documents of another gateway */
+void sim_rival_comes(struct sim *sim);
+void sim_rival_claims(struct sim *sim, size_t peer);
 
 /* sim_stream.c */
 void sim_stream_expect(struct sim *sim, const struct sim_object *object, int gatt, uint32_t peer,

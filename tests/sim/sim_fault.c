@@ -288,19 +288,13 @@ static void freeze_broker(struct sim *sim)
 }
 
 /* Another gateway with the same file comes, claims some of the devices, and goes. */
-static void say(struct sim *sim, const char *topic, const char *payload)
-{
-    sim_retain(sim, topic, payload, strlen(payload));
-    sim_echo(sim, topic, payload, strlen(payload));
-}
-
 static void end_rival(struct sim *sim)
 {
     if (!sim->rival)
         return;
     sim_trace(sim, "the other gateway goes");
     sim->rival = false;
-    say(sim, SIM_RIVAL_STATUS, "offline");
+    sim_say(sim, SIM_RIVAL_STATUS, "offline");
 }
 
 static void rival_goes(struct sim *sim, uint64_t a, uint64_t phase)
@@ -316,13 +310,15 @@ static void rival(struct sim *sim)
     if (!sim->rival) {
         sim_trace(sim, "another gateway comes");
         sim->rival = true;
-        say(sim, SIM_RIVAL_STATUS, "online");
+        sim_say(sim, SIM_RIVAL_STATUS, "online");
+        sim_rival_comes(sim);
         sim_schedule(sim, some_while(sim), rival_goes, 0, sim->totals.phases);
     }
     for (size_t i = 0; i < sim->n_devices; i++)
         if (sim_chance(sim, 50)) {
             snprintf(topic, sizeof(topic), "g/d%zu/status/link", i);
-            say(sim, topic, "{\"gateway\":\"attic\"}");
+            sim_say(sim, topic, "{\"gateway\":\"attic\"}");
+            sim_rival_claims(sim, i);
         }
 }
 

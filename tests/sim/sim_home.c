@@ -43,6 +43,14 @@ static bool is_migration(const void *payload, size_t length)
     return length == strlen(DISCOVERY_MIGRATE) && memcmp(payload, DISCOVERY_MIGRATE, length) == 0;
 }
 
+bool sim_home_is_other(const struct sim *sim, const char *topic, size_t peer,
+                       enum discovery_mode form)
+{
+    struct document document = parse(sim, topic);
+
+    return document.peer == peer && document.form != form;
+}
+
 /* how many there are of it in that form, not counting those that let go */
 static size_t count(const struct sim *sim, size_t peer, enum discovery_mode form)
 {
@@ -55,6 +63,12 @@ static size_t count(const struct sim *sim, size_t peer, enum discovery_mode form
              !is_migration(kept->payload, kept->length);
     }
     return n;
+}
+
+/* It cannot be as it should be. */
+static bool is_excused(const struct sim *sim, size_t peer)
+{
+    return sim->ever_refused || (sim->ever_deaf && peer < sim->n_devices && sim->rival_told[peer]);
 }
 
 /* of devices that are held, in the form that is wanted, and not beside the other form */
@@ -84,7 +98,9 @@ void sim_home_document(struct sim *sim, const struct action *action)
         sim_fail(sim, "%s is published, and not wanted so", topic);
     enum discovery_mode other =
         document.form == DISCOVERY_DEVICE ? DISCOVERY_COMPONENT : DISCOVERY_DEVICE;
-    if (!migrates && !sim->ever_refused && count(sim, document.peer, other))
+    /* nobody has answered yet who had the device before: it is told once more then */
+    bool asks = document.peer < sim->n_devices && sim->gateway->peers[document.peer]->claim.before;
+    if (!migrates && !is_excused(sim, document.peer) && !asks && count(sim, document.peer, other))
         sim_fail(sim, "%s: Home Assistant refuses it, for it has the other form still", topic);
 }
 
@@ -93,13 +109,11 @@ void sim_home_check(struct sim *sim)
 {
     enum discovery_mode wanted = sim->settings.home_assistant.discovery;
 
-    if (sim->ever_refused)
-        return;
     for (size_t i = 0; i <= sim->n_devices; i++) {
         size_t devices = count(sim, i, DISCOVERY_DEVICE), n = count(sim, i, DISCOVERY_COMPONENT);
         size_t least = i < sim->n_devices ? 5 : 1; /* four about its link, and a value */
 
-        if (i < sim->n_devices && !sim->gateway->peers[i]->speaks)
+        if (is_excused(sim, i) || (i < sim->n_devices && !sim->gateway->peers[i]->speaks))
             continue;
         if (devices != (wanted == DISCOVERY_DEVICE) ||
             (wanted == DISCOVERY_COMPONENT ? n < least : n > 0))
@@ -107,7 +121,8 @@ void sim_home_check(struct sim *sim)
                      devices, n);
         for (size_t k = 0; k < sim->n_retained; k++)
             if (parse(sim, sim->retained[k].topic).peer == i &&
-                is_migration(sim->retained[k].payload, sim->retained[k].length))
+                (is_migration(sim->retained[k].payload, sim->retained[k].length) ||
+                 strstr(sim->retained[k].topic, SIM_RIVAL_ENTITY)))
                 sim_fail(sim, "%s is not cleared", sim->retained[k].topic);
     }
 }

@@ -83,13 +83,16 @@ static void send(struct sim *sim, const struct sim_mail *mail)
 
 void sim_subscribe_topic(struct sim *sim, const char *filter)
 {
-    bool ok = !sim_chance(sim, 1) || strstr(filter, "request") || strstr(filter, "info");
+    bool ok = !sim_chance(sim, 1) || strstr(filter, "request") || strstr(filter, "info") ||
+              strstr(filter, "attic");
     struct sim_mail suback = {
         .topic = copy(filter, strlen(filter)), .payload = NULL, .is_suback = true, .ok = ok};
 
     send(sim, &suback);
-    if (!ok)
+    if (!ok) {
+        sim->ever_deaf |= strstr(filter, "/+/status") != NULL;
         return;
+    }
     if (sim->n_filters == N_FILTERS_MAX) {
         sim_fail(sim, "more than %d subscriptions", N_FILTERS_MAX);
         return;
@@ -152,6 +155,12 @@ void sim_echo(struct sim *sim, const char *topic, const void *payload, size_t le
     struct sim_mail mail = {
         .topic = copy(topic, strlen(topic)), .payload = copy(payload, length), .length = length};
     send(sim, &mail);
+}
+
+void sim_say(struct sim *sim, const char *topic, const char *payload)
+{
+    sim_retain(sim, topic, payload, strlen(payload));
+    sim_echo(sim, topic, payload, strlen(payload));
 }
 
 /* ---- connections ---- */

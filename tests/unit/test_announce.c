@@ -111,6 +111,8 @@ static void document_of_the_gateway_before_is_cleared_where_it_is_off(void **sta
     world_bluez_up(world);
     world_retain(world, "g/bridge/attic/status", "online");
     world_retain(world, "g/d0/status/link", "{\"gateway\":\"attic\"}");
+    world_retain(world, "g/bridge/attic/devices",
+                 "{\"devices\":[{\"id\":\"d0\",\"topics\":[\"" DOCUMENT "\"]}]}");
     world_retain(world, DOCUMENT, "{}");
     world_broker_up(world);
     world_message(world, "g/bridge/attic/status", "online", false); /* it is alive */
