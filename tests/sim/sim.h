@@ -460,6 +460,7 @@ void sim_present(struct sim *sim, int device, bool present);
 
 /* sim_pair.c */
 void sim_pair(struct sim *sim, struct sim_call *call);
+void sim_pair_link_down(struct sim *sim, const struct sim_object *object);
 bool sim_pair_is_asked(const struct sim *sim, size_t i); /* of that peer */
 void sim_pair_check(struct sim *sim);
 

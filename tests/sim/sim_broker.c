@@ -318,7 +318,7 @@ static const char *make_request(struct sim *sim, uint32_t index, char *buf, size
             sim->devices[device].unpair_us = sim->now.mono_us;
         return unpair ? "unpair" : "clear_cache";
     }
-    if (!sim->quiet && sim_chance(sim, 2)) {
+    if (sim_chance(sim, 2)) {
         snprintf(buf, size, "\"device\":\"d%zu\"%s}", device,
                  sim_chance(sim, 50) ? ",\"passkey\":123" : ",\"timeout\":\"20s\"");
         return "pair";

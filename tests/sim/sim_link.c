@@ -109,6 +109,7 @@ void sim_link_down(struct sim *sim, struct sim_object *object)
     sim_trace(sim, "device %u (d%d) has lost its link", object->id, object->device);
     event.link.links = sim_radio_links(sim, object->radio);
     sim_emit(sim, &event);
+    sim_pair_link_down(sim, object);
 }
 
 static void link_down_job(struct sim *sim, uint64_t link, uint64_t b)

@@ -45,6 +45,19 @@ void sim_pair(struct sim *sim, struct sim_call *call)
     sim_schedule(sim, delay, answer, call->serial, status);
 }
 
+/* Most often BlueZ says so at once, or soon; it may also go on as if nothing had been. */
+void sim_pair_link_down(struct sim *sim, const struct sim_object *object)
+{
+    struct sim_call *call = sim_call_pending(sim, ACTION_PAIR, object);
+
+    if (!call || sim_chance(sim, 30))
+        return;
+    if (sim_chance(sim, 30))
+        sim_call_end(sim, call, BT_STATUS_AUTH_FAILED);
+    else
+        sim_call_end_later(sim, call, BT_STATUS_AUTH_FAILED, sim_spread(sim, 1000, S_TO_US(4)));
+}
+
 /* ---- what must hold ---- */
 
 bool sim_pair_is_asked(const struct sim *sim, size_t i)
