@@ -98,10 +98,27 @@ static struct discovery_about about(const struct gateway *gateway, const struct 
                                     .version = gateway->version};
 }
 
+/* To write a document only to see that it is the same costs more than all else that is done when
+ * one device of many comes online. */
+static bool is_said(const struct announced *announced, const struct discovery_about *of)
+{
+    return announced->said && announced->said_address == (of->address != NULL) &&
+           (!of->address || bt_address_equal(of->address, &announced->address));
+}
+
+static void set_said(struct announced *announced, const struct discovery_about *of)
+{
+    announced->said = true;
+    announced->said_address = of->address != NULL;
+    if (of->address)
+        announced->address = *of->address;
+}
+
 struct saying {
     struct gateway *gateway;
     struct peer *peer;
     size_t index;
+    bool failed;
 };
 
 static void say_entity(void *data, const struct discovery_entity *entity)
@@ -113,12 +130,14 @@ static void say_entity(void *data, const struct discovery_entity *entity)
         announced_find(announced_of(gateway, saying->peer), entity->path, &saying->index);
     char topic[DISCOVERY_TOPIC_SIZE];
 
-    if (!announced) /* it is not in the list of devices: there was no memory for it */
+    if (!announced) { /* it is not in the list of devices: there was no memory for it */
+        saying->failed = true;
         return;
+    }
     strbuf_reset(&gateway->payload);
     discovery_write_entity(&gateway->payload, &of, entity);
     discovery_entity_topic(of.settings, of.device ? of.device->id : NULL, entity->path, topic);
-    (void)publish(gateway, saying->peer, topic, &announced->hash);
+    saying->failed |= !publish(gateway, saying->peer, topic, &announced->hash);
 }
 
 /* The document of all, in which those that are gone are marked. True: it is on its way still. */
@@ -143,6 +162,7 @@ static bool mark_gone(struct gateway *gateway, struct peer *peer)
     strbuf_reset(&gateway->payload);
     discovery_write_device(&gateway->payload, &of, gone, n);
     announced->hash = 0;
+    announced->said = false;
     announced->marking = true;
     gateway->announce_waits = true;
     return publish(gateway, peer, topic, &announced->hash) || mark_gone(gateway, peer);
@@ -157,9 +177,13 @@ static void announce(struct gateway *gateway, struct peer *peer)
 
     if (announced->waits)
         return; /* for what was told in another form */
+    if (is_said(announced, &of))
+        return;
     if (of.settings->home_assistant.discovery == DISCOVERY_COMPONENT) {
         if (!discovery_each(of.settings, of.device, say_entity, &saying))
             gateway->counts.rejected++;
+        else if (!saying.failed)
+            set_said(announced, &of);
         return;
     }
     if (mark_gone(gateway, peer))
@@ -167,8 +191,10 @@ static void announce(struct gateway *gateway, struct peer *peer)
     strbuf_reset(&gateway->payload);
     discovery_write_device(&gateway->payload, &of, NULL, 0);
     discovery_topic(of.settings, of.device ? of.device->id : NULL, topic);
-    if (publish(gateway, peer, topic, &announced->hash))
+    if (publish(gateway, peer, topic, &announced->hash)) {
         announced_told(announced);
+        set_said(announced, &of);
+    }
 }
 
 /* ---- the other form ---- */
@@ -357,6 +383,7 @@ void announce_run(struct gateway *gateway)
 static void forget_hashes(struct announced *announced)
 {
     announced->hash = 0;
+    announced->said = false;
     for (size_t i = 0; i < announced->n_entities; i++)
         announced->entities[i].hash = 0;
 }

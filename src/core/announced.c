@@ -155,7 +155,9 @@ void announced_refresh(struct gateway *gateway)
 
 void announced_change(struct gateway *gateway, struct peer *peer)
 {
-    announced_of(gateway, peer)->known = announced_of(gateway, peer)->marking = false;
+    struct announced *announced = announced_of(gateway, peer);
+
+    announced->known = announced->marking = announced->said = false;
     gateway->announced_stale = true;
 }
 
@@ -235,7 +237,7 @@ void announced_forget_queued(struct gateway *gateway, struct peer *peer)
     each_topic(gateway, peer, forget_topic, gateway->outbox);
     memory_forget_queued(gateway, peer ? id_of(peer) : MEMORY_GATEWAY);
     announced->hash = 0;
-    announced->marking = false;
+    announced->marking = announced->said = false;
     for (size_t i = 0; i < announced->n_entities; i++)
         announced->entities[i].hash = 0;
 }
@@ -361,6 +363,7 @@ void announced_remember(struct peer *peer, const char *path)
     announced->remembered = index;
     if (!entity && announced->n_entities < TOLD_MAX)
         entity = add(announced, path);
+    announced->said = false; /* it may be one that is gone */
     if (entity)
         entity->told = true;
     else

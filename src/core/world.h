@@ -352,6 +352,9 @@ struct announced {
     bool waits;        /* for the documents of the other form to be out of the way */
     bool marking;      /* the document that marks what is gone is on its way */
     uint64_t hash;     /* of the document of the whole on this connection; 0: none */
+    bool said;         /* nothing changed since it was written, but maybe the address */
+    bool said_address; /* there was one in it: */
+    struct bt_address address;
 };
 
 /* The documents of the form that was configured before; see announce.c. */
