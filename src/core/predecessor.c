@@ -88,8 +88,11 @@ static void read_entry(struct peer *peer, const json_t *entry)
         if (path)
             announced_remember(peer, path);
     }
-    if (any && peer->speaks) /* Home Assistant has refused what it was told meanwhile */
-        announce_again(peer);
+    if (!any || !peer->speaks)
+        return;
+    /* what waits still would be refused, and what has gone out was */
+    announce_forget(peer);
+    announce_again(peer);
 }
 
 /* not of a device that this one still has */

@@ -325,6 +325,30 @@ static void device_that_the_file_gives_to_this_gateway_is_told_anew(void **state
     world_free(world);
 }
 
+/* ... or not before: what waits for a slow broker still is not sent to be refused */
+static void document_that_waits_still_waits_for_the_migration(void **state)
+{
+    struct world *world = begin_elsewhere(FREE("device"), LISTED("\"" LEVEL "\""));
+
+    world_retain(world, LEVEL, TOLD);
+    world_clear(world);
+    world->acknowledge = false;
+    outbox_open(world->gateway->outbox, 1, 1);
+    reload(world, BOUND("device", "gw"));
+    for (size_t i = 0; i < 200; i++) {
+        const struct action *action = NULL, *last = NULL;
+        while ((action = world_find(world, ACTION_PUBLISH, action)))
+            last = action->publish.qos ? action : last;
+        if (last)
+            world_event(world,
+                        &(struct event){.type = EVENT_PUBLISHED,
+                                        .published = {.token = last->publish.token, .ok = true}});
+        world_advance(world, 100);
+    }
+    assert_migrated(world, LEVEL, DOCUMENT);
+    world_free(world);
+}
+
 /* ... and the gateway that had it does not forget what it told, restarted or not */
 static void device_that_the_file_gives_away_stays_in_the_list(void **state)
 {
@@ -415,6 +439,7 @@ int main(void)
         cmocka_unit_test(own_documents_are_remembered_while_another_gateway_has_the_device),
         cmocka_unit_test(device_of_another_gateway_may_leave_the_file),
         cmocka_unit_test(device_that_the_file_gives_to_this_gateway_is_told_anew),
+        cmocka_unit_test(document_that_waits_still_waits_for_the_migration),
         cmocka_unit_test(device_that_the_file_gives_away_stays_in_the_list),
         cmocka_unit_test(answer_that_was_lost_is_asked_for_again),
         cmocka_unit_test(device_that_was_elsewhere_for_a_moment_is_looked_at_too),
