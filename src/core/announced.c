@@ -352,13 +352,13 @@ static bool is_path(const char *path)
            topic_is_valid_id(path + platform + 1);
 }
 
-void announced_remember(struct peer *peer, const char *path)
+bool announced_remember(struct peer *peer, const char *path)
 {
     struct announced *announced = &peer->announced;
     size_t index = announced->remembered;
 
     if (!discovery_is_on(peer->gateway->settings) || !is_path(path))
-        return;
+        return false;
     struct announced_entity *entity = find(announced, path, &index);
     announced->remembered = index;
     if (!entity && announced->n_entities < TOLD_MAX)
@@ -368,4 +368,5 @@ void announced_remember(struct peer *peer, const char *path)
         entity->told = true;
     else
         peer->gateway->counts.rejected++;
+    return entity && is_gone(entity);
 }

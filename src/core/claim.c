@@ -416,8 +416,10 @@ static void heard_link(struct peer *peer, bool retained)
         return;
     }
     let_go(peer);
-    if (peer->claim.state == CLAIM_STATE_CLAIMED)
-        return; /* ours is on its way still, and will be the latest */
+    if (peer->claim.state == CLAIM_STATE_CLAIMED) { /* ours is on its way, and will be the latest */
+        predecessor_note(peer);
+        return;
+    }
     if (is_online(gateway, holder))
         hold_elsewhere(peer);
     else

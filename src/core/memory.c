@@ -251,7 +251,7 @@ static void read_entry(struct gateway *gateway, const json_t *entry)
     {
         const char *path = json_string_value(each);
         if (path)
-            announced_remember(peer, path);
+            (void)announced_remember(peer, path);
     }
 }
 

@@ -16,7 +16,9 @@
 #include <jansson.h>
 #include <string.h>
 
-#define BYTES_MAX (1024 * 1024)
+#define BYTES_MAX    (1024 * 1024)
+#define TOPICS_MAX   1024 /* of a device; each is looked for among all leftovers */
+#define ENTITIES_MAX 1024
 
 static void act(struct gateway *gateway, const struct bridge *bridge, enum action_type type)
 {
@@ -77,6 +79,10 @@ static void read_entry(struct peer *peer, const json_t *entry)
     json_array_foreach(json_object_get(entry, "topics"), i, each)
     {
         const char *topic = json_string_value(each);
+        if (i >= TOPICS_MAX) {
+            gateway->counts.rejected++;
+            break;
+        }
         if (!is_left(gateway, peer, topic))
             continue;
         memory_leave(gateway, peer->settings->id, topic);
@@ -85,8 +91,12 @@ static void read_entry(struct peer *peer, const json_t *entry)
     json_array_foreach(json_object_get(entry, "entities"), i, each)
     {
         const char *path = json_string_value(each);
-        if (path)
-            announced_remember(peer, path);
+        if (i >= ENTITIES_MAX) {
+            gateway->counts.rejected++;
+            break;
+        }
+        if (path && announced_remember(peer, path))
+            gateway->bridge_dirty = true; /* our list goes first, then it is removed */
     }
     if (!any || !peer->speaks)
         return;

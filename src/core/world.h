@@ -1213,7 +1213,8 @@ void announced_list_topics(struct gateway *gateway, struct peer *peer, struct js
 /* a member `entities`, if there is need for it */
 void announced_list_entities(struct gateway *gateway, const struct peer *peer,
                              struct json_writer *w);
-void announced_remember(struct peer *peer, const char *path); /* what that said before */
+/* what that said before; true: it is gone */
+bool announced_remember(struct peer *peer, const char *path);
 bool announced_is_topic(struct gateway *gateway, struct peer *peer, const char *topic);
 bool announced_is_anyones(struct gateway *gateway, const char *topic);
 /* NULL: it is not announced now; *index: where it is likely */

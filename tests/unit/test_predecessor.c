@@ -230,6 +230,32 @@ static void nothing_else_in_the_list_is_touched(void **state)
     world_free(world);
 }
 
+/* each would be looked for among all that are to be cleared */
+static void list_without_end_is_cut(void **state)
+{
+    enum { LISTED_TOPICS = 3000, TAKEN = 1024 };
+    const size_t size = LISTED_TOPICS * 64;
+    char *list = malloc(size);
+    size_t n = (size_t)snprintf(list, size, "{\"devices\":[{\"id\":\"d0\",\"topics\":[");
+
+    for (unsigned i = 0; i < LISTED_TOPICS; i++)
+        n += (size_t)snprintf(list + n, size - n, "%s\"ha/sensor/gatt2mqtt_d0_level_%u/config\"",
+                              i ? "," : "", i);
+    snprintf(list + n, size - n, "]}]}");
+    struct world *world = begin_elsewhere(FREE("device"), "");
+    uint64_t rejected = world->gateway->counts.rejected;
+    world_clear(world);
+    world_message(world, ATTIC, "offline", false);
+    while (!count_topic_actions(world, ACTION_TOPIC_SUBSCRIBE, LIST))
+        world_advance(world, 10);
+    outbox_reset(world->gateway->outbox, false); /* nothing goes out: the broker says nothing */
+    world_message(world, LIST, list, true);
+    assert_int_equal(world->gateway->memory.n_leftovers, TAKEN);
+    assert_int_equal(world->gateway->counts.rejected, rejected + 1);
+    world_free(world);
+    free(list);
+}
+
 static void list_that_is_none_is_survived(void **state)
 {
     static const char *const lists[] = {"", "{", "[]", "7", "{\"devices\":{\"d0\":7}}"};
@@ -322,6 +348,23 @@ static void device_that_the_file_gives_to_this_gateway_is_told_anew(void **state
             last = (long)i;
     assert_true(let_go >= 0 && let_go < last && last < place(world, LEVEL, ""));
     assert_null(world_retained(world, LEVEL));
+    world_free(world);
+}
+
+/* ... and what it alone told is removed, though the document is of our form and has gone out */
+static void entity_that_only_the_other_gateway_told_is_removed(void **state)
+{
+    struct world *world = begin_elsewhere(
+        FREE("device"), "{\"devices\":[{\"id\":\"d0\",\"topics\":[\"" DOCUMENT
+                        "\"],\"entities\":[\"sensor/level_value\",\"sensor/older_value\"]}]}");
+
+    world_clear(world);
+    reload(world, BOUND("device", "gw"));
+    world_advance(world, 10000);
+    long listed = place(world, DEVICES, "sensor/older_value");
+    assert_true(listed >= 0 && listed < place(world, DOCUMENT, "older_value"));
+    assert_null(strstr(world_retained(world, DOCUMENT), "older_value"));
+    assert_null(strstr(world_retained(world, DEVICES), "older_value"));
     world_free(world);
 }
 
@@ -434,11 +477,13 @@ int main(void)
         cmocka_unit_test(documents_are_cleared_where_there_are_to_be_none),
         cmocka_unit_test(same_form_costs_next_to_nothing),
         cmocka_unit_test(nothing_else_in_the_list_is_touched),
+        cmocka_unit_test(list_without_end_is_cut),
         cmocka_unit_test(list_that_is_none_is_survived),
         cmocka_unit_test(gateway_that_returns_in_time_keeps_its_documents),
         cmocka_unit_test(own_documents_are_remembered_while_another_gateway_has_the_device),
         cmocka_unit_test(device_of_another_gateway_may_leave_the_file),
         cmocka_unit_test(device_that_the_file_gives_to_this_gateway_is_told_anew),
+        cmocka_unit_test(entity_that_only_the_other_gateway_told_is_removed),
         cmocka_unit_test(document_that_waits_still_waits_for_the_migration),
         cmocka_unit_test(device_that_the_file_gives_away_stays_in_the_list),
         cmocka_unit_test(answer_that_was_lost_is_asked_for_again),
