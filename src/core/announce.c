@@ -426,13 +426,8 @@ static void birth_filter(struct gateway *gateway, const struct settings *setting
     const char *filter =
         actions_printf(gateway->actions, "%s/status", settings->home_assistant.prefix);
 
-    if (!filter) {
+    if (gateway_ask_topic(gateway, type, filter) < 0)
         gateway->counts.rejected++;
-        return;
-    }
-    struct action *action = actions_add(gateway->actions, type);
-    action->topic.filter = filter;
-    action->topic.qos = 1;
 }
 
 void announce_subscribe(struct gateway *gateway)

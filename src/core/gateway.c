@@ -156,6 +156,16 @@ void gateway_put(struct gateway *gateway, const struct outbox_put *put)
         gateway->counts.rejected++;
 }
 
+int gateway_ask_topic(struct gateway *gateway, enum action_type type, const char *filter)
+{
+    if (!filter)
+        return -ENOMEM;
+    struct action *action = actions_add(gateway->actions, type);
+    action->topic.filter = filter;
+    action->topic.qos = 1;
+    return 0;
+}
+
 static void broker_up(struct gateway *gateway, const struct event *event)
 {
     if (gateway->broker_up) { /* a reconnect that we were not told of */

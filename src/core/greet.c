@@ -27,14 +27,10 @@ static const char *own_filter(struct gateway *gateway, const char *last)
 
 static void subscribe(struct gateway *gateway, const char *filter)
 {
-    if (!filter) {
+    if (gateway_ask_topic(gateway, ACTION_TOPIC_SUBSCRIBE, filter) < 0)
         gateway->counts.rejected++;
-        return;
-    }
-    struct action *action = actions_add(gateway->actions, ACTION_TOPIC_SUBSCRIBE);
-    action->topic.filter = filter;
-    action->topic.qos = 1;
-    gateway->greeting.n_awaited++;
+    else
+        gateway->greeting.n_awaited++;
 }
 
 /* What comes back of it is behind all that was kept for the subscriptions before it. */

@@ -25,13 +25,8 @@ static void act(struct gateway *gateway, const struct bridge *bridge, enum actio
     const char *filter = actions_printf(gateway->actions, "%s/bridge/%s/devices",
                                         gateway->settings->gateway.base_topic, bridge->id);
 
-    if (!filter) {
+    if (gateway_ask_topic(gateway, type, filter) < 0)
         gateway->counts.rejected++;
-        return;
-    }
-    struct action *action = actions_add(gateway->actions, type);
-    action->topic.filter = filter;
-    action->topic.qos = 1;
 }
 
 void predecessor_note(struct peer *peer)

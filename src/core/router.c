@@ -11,20 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static int ask(struct gateway *gateway, enum action_type type, const char *filter)
-{
-    if (!filter)
-        return -ENOMEM;
-    struct action *action = actions_add(gateway->actions, type);
-    action->topic.filter = filter;
-    action->topic.qos = 1;
-    return 0;
-}
-
 int router_subscribe_requests(struct gateway *gateway)
 {
-    return ask(gateway, ACTION_TOPIC_SUBSCRIBE,
-               actions_printf(gateway->actions, "%s/+", gateway->topic_request));
+    return gateway_ask_topic(gateway, ACTION_TOPIC_SUBSCRIBE,
+                             actions_printf(gateway->actions, "%s/+", gateway->topic_request));
 }
 
 /* `+/set/#` is `+/set`, too (MQTT 5.0, 4.7.1.2) */
@@ -33,10 +23,10 @@ static const char *const filters[] = {"+/set/#", "+/get", "command/+"};
 static int ask_all(struct gateway *gateway, const struct peer *peer, enum action_type type)
 {
     for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
-        int r =
-            ask(gateway, type,
-                actions_printf(gateway->actions, "%s/%s/%s", gateway->settings->gateway.base_topic,
-                               peer->settings->id, filters[i]));
+        int r = gateway_ask_topic(gateway, type,
+                                  actions_printf(gateway->actions, "%s/%s/%s",
+                                                 gateway->settings->gateway.base_topic,
+                                                 peer->settings->id, filters[i]));
         if (r < 0)
             return r;
     }

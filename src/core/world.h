@@ -624,6 +624,9 @@ uint32_t gateway_random(struct gateway *gateway, uint32_t below);
 uint32_t gateway_next_op(struct gateway *gateway);
 /* queues a message and sends what may go; a failure is counted */
 void gateway_put(struct gateway *gateway, const struct outbox_put *put);
+/* ACTION_TOPIC_SUBSCRIBE or UNSUBSCRIBE; -ENOMEM where `filter`, of actions_printf(), is NULL */
+MUST_CHECK
+int gateway_ask_topic(struct gateway *gateway, enum action_type type, const char *filter);
 void gateway_pump(struct gateway *gateway);
 
 /* reload.c */
@@ -964,8 +967,8 @@ void inspect_request(struct peer *peer, bool values, struct command *command_tak
 /* pair.c: the request `pair`; `passkey` NULL: as the file says */
 void pair_request(struct peer *peer, const uint32_t *passkey, struct command *command_take);
 void peer_pair_result(struct peer *peer, const struct event *event);
-void peer_pair_late(
-    struct peer *peer); /* the time is over of the pairing, or of who waits for it */
+/* the time is over of the pairing, or of who waits for it */
+void peer_pair_late(struct peer *peer);
 
 /* resolve.c: the peer's GATT tree against the entries */
 struct resolve_outcome {
