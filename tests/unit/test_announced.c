@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "config/load.h"
+#include "helper_config.h"
 #include "helper_world.h"
 
 #define DEVICES   "g/bridge/gw/devices"
@@ -36,28 +35,11 @@
 #define READABLE \
     "      lamp: { uuid: 0xFFE1, subscribe: true, fields: { value: { type: uint8 } } }\n"
 
-static struct settings *load(const char *text)
-{
-    const struct config_options options = {.host_name = "test"};
-    struct settings *settings = NULL;
-    struct diags diags;
-    char path[32];
-    int fd = memfd_create("config", 0);
-
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    assert_int_equal(diags_init(&diags, "test"), 0);
-    assert_int_equal(config_load(path, &options, &diags, &settings), 0);
-    close(fd);
-    diags_done(&diags);
-    return settings;
-}
-
 static struct world *begin(const char *text)
 {
     struct world *world = world_new(0);
 
-    world->reloaded = load(text);
+    world->reloaded = settings_from_text(text);
     world_start(world);
     world_bluez_up(world);
     return world;
@@ -75,7 +57,7 @@ static struct world *start(const char *text)
 static void reload(struct world *world, const char *text)
 {
     world_clear(world);
-    assert_int_equal(world_reload(world, load(text)), 0);
+    assert_int_equal(world_reload(world, settings_from_text(text)), 0);
 }
 
 /* the place of the first message on a topic with this payload in it; "": an empty one; -1: none */

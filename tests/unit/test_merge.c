@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "config/load.h"
+#include "helper_config.h"
 #include "helper_schema.h"
 #include "helper_world.h"
 
@@ -468,31 +467,11 @@ static void what_another_peer_said_does_not_count(void **state)
     "      lamp: { uuid: 0xFFE1, writable: true, set: merge,\n" \
     "              fields: { power: { type: uint8 }, hue: { type: uint8 }" more " } }\n"
 
-static struct settings *load(const char *text)
-{
-    const struct config_options options = {.host_name = "test"};
-    struct settings *settings = NULL;
-    struct diags diags;
-    char path[32];
-    int fd = memfd_create("config", 0);
-
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    assert_int_equal(diags_init(&diags, "test"), 0);
-    if (config_load(path, &options, &diags, &settings) != 0) {
-        diags_print(&diags, stderr);
-        fail_msg("%s", text);
-    }
-    close(fd);
-    diags_done(&diags);
-    return settings;
-}
-
 static struct lamp begin_file(void)
 {
     struct lamp lamp = {.world = world_new(0)};
 
-    lamp.world->reloaded = load(FILE(""));
+    lamp.world->reloaded = settings_from_text(FILE(""));
     world_start(lamp.world);
     world_bluez_up(lamp.world);
     world_broker_up(lamp.world);
@@ -510,7 +489,8 @@ static void what_is_known_survives_a_new_file(void **state)
     confirm(&lamp);
     answer_read(&lamp, "\x01\x09\x03", 3); /* back */
     world_clear(lamp.world);
-    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8 }"))), 0);
+    assert_int_equal(world_reload(lamp.world, settings_from_text(FILE(", speed: { type: uint8 }"))),
+                     0);
     set(&lamp, "{\"speed\":8}");
     expect_written(&lamp, "010908");
     world_free(lamp.world);
@@ -523,7 +503,8 @@ static void set_that_waits_or_reads_is_cancelled_by_a_new_file(void **state)
 
     set(&lamp, "{\"hue\":9}");
     set(&lamp, "{\"power\":0}");
-    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8 }"))), 0);
+    assert_int_equal(world_reload(lamp.world, settings_from_text(FILE(", speed: { type: uint8 }"))),
+                     0);
     assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 2);
     assert_non_null(strstr(world_published(lamp.world, "g/d0/lamp/result"),
                            "\"cancelled\",\"message\":\"the device's configuration has changed"));
@@ -538,8 +519,9 @@ static void set_that_is_written_outlives_a_new_file(void **state)
 
     set(&lamp, "{\"power\":1,\"hue\":9}");
     expect_written(&lamp, "0109");
-    assert_int_equal(world_reload(lamp.world, load(FILE(", speed: { type: uint8, default: 3 }"))),
-                     0);
+    assert_int_equal(
+        world_reload(lamp.world, settings_from_text(FILE(", speed: { type: uint8, default: 3 }"))),
+        0);
     assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 0);
     confirm(&lamp);
     assert_int_equal(world_count_published(lamp.world, "g/d0/lamp/result"), 1);

@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "config/load.h"
+#include "helper_config.h"
 #include "helper_world.h"
 
 #define D0 100u
@@ -34,31 +33,11 @@
 #define PLAIN(id, number) DEVICE(id, number, "", "", "")
 #define TWO               PLAIN("d0", "0") PLAIN("d1", "1")
 
-static struct settings *load(const char *text)
-{
-    const struct config_options options = {.host_name = "test"};
-    struct settings *settings = NULL;
-    struct diags diags;
-    char path[32];
-    int fd = memfd_create("config", 0);
-
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    assert_int_equal(diags_init(&diags, "test"), 0);
-    if (config_load(path, &options, &diags, &settings) != 0) {
-        diags_print(&diags, stderr);
-        fail_msg("%s", text);
-    }
-    close(fd);
-    diags_done(&diags);
-    return settings;
-}
-
 static struct world *begin(const char *text)
 {
     struct world *world = world_new(0);
 
-    world->reloaded = load(text);
+    world->reloaded = settings_from_text(text);
     world_start(world);
     world_bluez_up(world);
     world_broker_up(world);
@@ -69,7 +48,7 @@ static struct world *begin(const char *text)
 static void take(struct world *world, const char *text)
 {
     world_clear(world);
-    assert_int_equal(world_reload(world, load(text)), 0);
+    assert_int_equal(world_reload(world, settings_from_text(text)), 0);
 }
 
 static struct peer *peer_of(struct world *world, const char *id)
@@ -818,7 +797,7 @@ static void a_name_that_topics_have_needs_a_restart(void **state)
     online(world, 0);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         world_clear(world);
-        assert_int_equal(world_reload(world, load(files[i])), GATEWAY_E_REFUSED);
+        assert_int_equal(world_reload(world, settings_from_text(files[i])), GATEWAY_E_REFUSED);
         assert_contains(world_published(world, "g/bridge/gw/event"), "\"reload_failed\"");
         assert_contains(world_published(world, "g/bridge/gw/event"), "needs a restart");
         assert_null(peer_of(world, "d1"));
@@ -914,10 +893,11 @@ static void a_request_hears_why_not(void **state)
 
     world_message(world, REQUEST, "{\"id\":2}", false);
     world_clear(world);
-    assert_int_equal(world_reload(world, load(ALLOWED "mqtt: { url: mqtt://broker }\n"
-                                                      "gateway: { id: no, base_topic: g }\n"
-                                                      "devices:\n" TWO)),
-                     GATEWAY_E_REFUSED);
+    assert_int_equal(
+        world_reload(world, settings_from_text(ALLOWED "mqtt: { url: mqtt://broker }\n"
+                                                       "gateway: { id: no, base_topic: g }\n"
+                                                       "devices:\n" TWO)),
+        GATEWAY_E_REFUSED);
     assert_contains(world_published(world, RESPONSE), "gateway.id needs a restart");
     world_free(world);
 }
@@ -992,7 +972,7 @@ static void it_stops_in_order_while_somebody_is_leaving(void **state)
     take(world, HEAD PLAIN("d1", "1"));
     world_event(world, &stop);
     assert_true(world->quit);
-    assert_int_equal(world_reload(world, load(HEAD TWO)), GATEWAY_E_REFUSED);
+    assert_int_equal(world_reload(world, settings_from_text(HEAD TWO)), GATEWAY_E_REFUSED);
     world_free(world);
 }
 

@@ -5,12 +5,11 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "config/load.h"
+#include "helper_config.h"
 
 static const char base[] = "mqtt: { url: mqtt://broker, username: u, password: p }\n"
                            "gateway: { id: gw }\n"
@@ -31,26 +30,6 @@ static const char base[] = "mqtt: { url: mqtt://broker, username: u, password: p
                            "      lamp: { uuid: 0xFFE1, writable: true,\n"
                            "              fields: { value: { type: uint8, max: 100 } } }\n";
 
-static struct settings *load(const char *text)
-{
-    const struct config_options options = {.host_name = "test"};
-    struct settings *settings = NULL;
-    struct diags diags;
-    char path[32];
-    int fd = memfd_create("config", 0);
-
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    assert_int_equal(diags_init(&diags, "test"), 0);
-    if (config_load(path, &options, &diags, &settings) != 0) {
-        diags_print(&diags, stderr);
-        fail_msg("%s", text);
-    }
-    close(fd);
-    diags_done(&diags);
-    return settings;
-}
-
 /* the file with one text in it replaced by another */
 static struct settings *load_with(const char *from, const char *to)
 {
@@ -59,7 +38,7 @@ static struct settings *load_with(const char *from, const char *to)
 
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - base), base, to, at + strlen(from));
-    return load(text);
+    return settings_from_text(text);
 }
 
 static void each_change_is_as_hard_as_it_has_to_be(void **state)
@@ -104,7 +83,7 @@ static void each_change_is_as_hard_as_it_has_to_be(void **state)
         {"subscribe: true", "subscribe: true, notify: socket", DEVICE_CHANGE_LINK},
         {"lamp: {", "new: { uuid: 0xFFE3, subscribe: true }\n      lamp: {", DEVICE_CHANGE_LINK},
     };
-    struct settings *old = load(base);
+    struct settings *old = settings_from_text(base);
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct settings *settings = load_with(cases[i].from, cases[i].to);
@@ -121,7 +100,7 @@ static void each_change_is_as_hard_as_it_has_to_be(void **state)
 /* settings that were not made from a file are never taken for the same */
 static void without_a_hash_nothing_is_unchanged(void **state)
 {
-    struct settings *old = load(base), *settings = load(base);
+    struct settings *old = settings_from_text(base), *settings = settings_from_text(base);
 
     old->devices[0].hash = settings->devices[0].hash = 0;
     assert_int_equal(device_settings_compare(&old->devices[0], &settings->devices[0]),
@@ -147,7 +126,7 @@ static void only_what_the_connection_is_made_with_asks_for_a_new_one(void **stat
         {"username: u", "username: u, client_id: c", false},
         {"mqtt://broker", "mqtts://broker", false},
     };
-    struct settings *old = load(base);
+    struct settings *old = settings_from_text(base);
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct settings *settings = load_with(cases[i].from, cases[i].to);
