@@ -13,9 +13,8 @@
 
 #define PAIR_MS     90000 /* a person may have to press something at the peer */
 #define PAIR_ALL_MS 120000
-#define PAIR_WORD_MS                                                             \
-    2000 /* BlueZ says what came of it with the end of the link, or right behind \
-          */
+/* BlueZ says what came of it with the end of the link, or right behind */
+#define PAIR_WORD_MS 2000
 
 /* by the adapter that it is linked by; without a link by any */
 static bool is_bonded(struct peer *peer)
